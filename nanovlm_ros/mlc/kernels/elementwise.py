@@ -1,0 +1,107 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Embedding look-up, RMS normalisation, SiLU gate."""
+from functools import lru_cache
+
+from tvm.script import tirx as T
+
+from nanovlm_ros.mlc.kernels.vector import exp2, fold
+from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES
+
+LOG2E = 1.4426950408889634
+
+
+@lru_cache
+def embedding(vocab, k, weight_dtype, scale_dtype=''):
+    """Return a PrimFunc: ids (m,) int32, table, [scale,] y (m, k) float32 = table[ids]."""
+    if weight_dtype != 'int4':
+        @T.prim_func(s_tir=True, private=True)
+        def kernel(ids_: T.handle, table: T.Buffer((vocab, k), weight_dtype), y_: T.handle):
+            T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+            m = T.int64()
+            ids = T.match_buffer(ids_, (m,), 'int32')
+            y = T.match_buffer(y_, (m, k), 'float32')
+            for r in T.serial(m):
+                for c in T.serial(k // LANES):
+                    with T.sblock('embedding'):
+                        T.reads()
+                        T.writes()
+                        for v in T.vectorized(LANES):
+                            y[r, c * LANES + v] = T.cast(table[ids[r], c * LANES + v], 'float32')
+    else:
+        @T.prim_func(s_tir=True, private=True)
+        def kernel(ids_: T.handle, table: T.Buffer((vocab, k // NIBBLES), 'int32'),
+                   scale: T.Buffer((vocab, k // GROUP), scale_dtype), y_: T.handle):
+            T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+            m = T.int64()
+            ids = T.match_buffer(ids_, (m,), 'int32')
+            y = T.match_buffer(y_, (m, k), 'float32')
+            for r in T.serial(m):
+                for c in T.serial(k // NIBBLES):
+                    with T.sblock('embedding'):
+                        T.reads()
+                        T.writes()
+                        for i in T.unroll(NIBBLES):
+                            y[r, c * NIBBLES + i] = T.cast(T.shift_right(T.shift_left(
+                                table[ids[r], c], 28 - 4 * i), 28), 'float32') * T.cast(
+                                    scale[ids[r], c * NIBBLES // GROUP], 'float32')
+
+    return kernel
+
+
+@lru_cache
+def rms_norm(k, eps):
+    """Return a PrimFunc: x (m, k), weight (k,), y (m, k). Zhang & Sennrich, arXiv:1910.07467."""
+    @T.prim_func(s_tir=True, private=True)
+    def kernel(x_: T.handle, weight: T.Buffer((k,), 'float32'), y_: T.handle):
+        T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+        m = T.int64()
+        x = T.match_buffer(x_, (m, k), 'float32')
+        y = T.match_buffer(y_, (m, k), 'float32')
+        for r in T.serial(m):
+            with T.sblock('rms_norm'):
+                T.reads()
+                T.writes()
+                squares = T.sblock_alloc_buffer((LANES,), 'float32')
+                inverse = T.sblock_alloc_buffer((1,), 'float32')
+                for v in T.vectorized(LANES):
+                    squares[v] = T.float32(0)
+                for c in T.serial(k // LANES):
+                    for v in T.vectorized(LANES):
+                        squares[v] = T.fma(x[r, c * LANES + v], x[r, c * LANES + v], squares[v])
+                fold(squares)
+                inverse[0] = T.float32(1) / T.sqrt(
+                    squares[0] * T.float32(1 / k) + T.float32(eps))
+                for c in T.serial(k // LANES):
+                    for v in T.vectorized(LANES):
+                        y[r, c * LANES + v] = (
+                            x[r, c * LANES + v] * inverse[0] * weight[c * LANES + v])
+
+    return kernel
+
+
+@lru_cache
+def silu_mul(k):
+    """Return a PrimFunc: x (m, 2k) = [gate, up], y (m, k) = silu(gate) * up."""
+    @T.prim_func(s_tir=True, private=True)
+    def kernel(x_: T.handle, y_: T.handle):
+        T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+        m = T.int64()
+        x = T.match_buffer(x_, (m, 2 * k), 'float32')
+        y = T.match_buffer(y_, (m, k), 'float32')
+        for r in T.serial(m):
+            for c in T.serial(k // LANES):
+                with T.sblock('silu_mul'):
+                    T.reads()
+                    T.writes()
+                    power = T.sblock_alloc_buffer((LANES,), 'float32')
+                    scratch = T.sblock_alloc_buffer((LANES,), 'float32')
+                    for v in T.vectorized(LANES):
+                        power[v] = x[r, c * LANES + v] * T.float32(-LOG2E)
+                    exp2(power, scratch)
+                    for v in T.vectorized(LANES):
+                        y[r, c * LANES + v] = (
+                            x[r, c * LANES + v] / (T.float32(1) + power[v])
+                            * x[r, k + c * LANES + v])
+
+    return kernel

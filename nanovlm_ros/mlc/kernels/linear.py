@@ -1,0 +1,104 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""y = x W^T or y += x W^T, with W in 4-bit groups of 32 or in float.
+
+One thread takes 16 rows of W at a time, a row a lane, so that nothing is ever
+summed across lanes. Rows of x go through in tiles of 8 that share the unpacking
+of the weights; what is left over goes through in tiles of 4, 2 and 1.
+Layouts are those of `nanovlm_ros.mlc.packing`.
+"""
+from functools import lru_cache
+
+from tvm.script import tirx as T
+
+from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES
+
+TILE = 8  # rows of x: their 8 sums and the unpacked weights fit 32 vector registers
+
+
+@lru_cache
+def linear(n, k, weight_dtype, scale_dtype='', accumulate=False):
+    """Return a PrimFunc over x (m, k), W, [scale,] y (m, n); x and y are float32.
+
+    W is int32 (n/16, k/8, 16) with a `scale_dtype` scale (n/16, k/32, 16), or
+    `weight_dtype` (n/16, k, 16) without one. With `accumulate`, y is added to.
+    """
+    blocks, groups = n // LANES, k // GROUP
+    quantized = weight_dtype == 'int4'
+
+    def weight_at(weight, block, column, i, lane):
+        """Expression for W[block * 16 + lane, column * 8 + i] (unscaled) as float32."""
+        if not quantized:
+            return T.cast(weight[block, column * NIBBLES + i, lane], 'float32')
+        # The two shifts leave nibble i, sign-extended.
+        word = weight[block, column, lane]
+        return T.cast(T.shift_right(T.shift_left(word, 28 - 4 * i), 28), 'float32')
+
+    def scale_at(scale, block, group, lane):
+        return T.cast(scale[block, group, lane], 'float32') if quantized else T.float32(1)
+
+    @T.inline
+    def tile(rows, chains, first, block, x, weight, scale, y):
+        # `chains` independent sums hide the latency of the multiply-add in a lone row.
+        with T.sblock('tile'):
+            T.reads()
+            T.writes()
+            total = T.sblock_alloc_buffer((rows, LANES), 'float32')
+            part = T.sblock_alloc_buffer((rows * chains, LANES), 'float32')
+            for r in T.unroll(rows):
+                for v in T.vectorized(LANES):
+                    total[r, v] = (y[first + r, block * LANES + v]
+                                   if accumulate else T.float32(0))
+            for g in T.serial(groups):
+                for r in T.unroll(rows * chains):
+                    for v in T.vectorized(LANES):
+                        part[r, v] = T.float32(0)
+                for j in T.unroll(GROUP // NIBBLES):
+                    for i in T.unroll(NIBBLES):
+                        for r in T.unroll(rows):
+                            for v in T.vectorized(LANES):
+                                part[r * chains + i % chains, v] = T.fma(
+                                    weight_at(weight, block, g * (GROUP // NIBBLES) + j, i, v),
+                                    x[first + r, g * GROUP + j * NIBBLES + i],
+                                    part[r * chains + i % chains, v])
+                for r in T.unroll(rows):
+                    for c in T.unroll(chains):
+                        for v in T.vectorized(LANES):
+                            total[r, v] = T.fma(part[r * chains + c, v],
+                                                scale_at(scale, block, g, v), total[r, v])
+            for r in T.unroll(rows):
+                for v in T.vectorized(LANES):
+                    y[first + r, block * LANES + v] = total[r, v]
+
+    @T.inline
+    def run(m, x, weight, scale, y):
+        for block in T.parallel(blocks):
+            for i in T.serial(m // TILE):
+                tile(TILE, 1, i * TILE, block, x, weight, scale, y)
+            if m % TILE >= 4:
+                tile(4, 1, m // TILE * TILE, block, x, weight, scale, y)
+            if m % 4 >= 2:
+                tile(2, 2, m // 4 * 4, block, x, weight, scale, y)
+            if m % 2 == 1:
+                tile(1, 4, m - 1, block, x, weight, scale, y)
+
+    if quantized:
+        @T.prim_func(s_tir=True, private=True)
+        def kernel(x_: T.handle, weight: T.Buffer((blocks, k // NIBBLES, LANES), 'int32'),
+                   scale: T.Buffer((blocks, groups, LANES), scale_dtype), y_: T.handle):
+            T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+            m = T.int64()
+            x = T.match_buffer(x_, (m, k), 'float32')
+            y = T.match_buffer(y_, (m, n), 'float32')
+            run(m, x, weight, scale, y)
+    else:
+        @T.prim_func(s_tir=True, private=True)
+        def kernel(x_: T.handle, weight: T.Buffer((blocks, k, LANES), weight_dtype),
+                   y_: T.handle):
+            T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+            m = T.int64()
+            x = T.match_buffer(x_, (m, k), 'float32')
+            y = T.match_buffer(y_, (m, n), 'float32')
+            run(m, x, weight, None, y)
+
+    return kernel

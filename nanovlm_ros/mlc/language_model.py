@@ -1,0 +1,79 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled decoder at work: library, weights, K/V pool. Needs only TVM's runtime."""
+from pathlib import Path
+from typing import List, Mapping, Sequence, Tuple
+
+import numpy as np
+
+from nanovlm_ros.mlc.kv_cache import KVCache
+from nanovlm_ros.mlc.shape import LlamaShape
+
+
+class LanguageModel:
+    """Embeds tokens and runs ragged batches of rows over the cached sequences.
+
+    Not thread-safe: one thread creates, uses and drops it.
+    """
+
+    def __init__(self, shape: LlamaShape, library: Path, weights: Mapping[str, np.ndarray], *,
+                 rope_theta: float, positions: int, slots: int):
+        import tvm
+        import tvm_ffi
+        from tvm.runtime.vm import VirtualMachine
+
+        self._tensor = tvm.runtime.tensor
+        self._adopt = tvm.runtime.from_dlpack
+        machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
+        self._embed, self._run = machine['embed'], machine['run']
+        self._weights = tvm_ffi.convert(
+            [self._tensor(weights[name]) for name in shape.parameter_names()])
+        self._rope = [self._tensor(table)
+                      for table in rope_tables(shape.head_dim, rope_theta, positions)]
+        self._pool = self._tensor(np.zeros(
+            (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype))
+        self.positions = positions
+        self.cache = KVCache(slots)
+
+    def embed(self, ids: Sequence[int]) -> np.ndarray:
+        """Return the embeddings (m, hidden) float32 of token ids."""
+        tokens = self._tensor(np.asarray(ids, np.int32))
+        return np.from_dlpack(self._embed(tokens, self._weights))
+
+    def run(self, batch: Sequence[Tuple[int, int]], rows) -> np.ndarray:
+        """Append rows to sequences; return the logits (len(batch), vocab) of each one's last.
+
+        `batch` names the sequences and how many rows each gets; `rows` is the
+        (sum of counts, hidden) float32 array of all of them (DLPack), which is
+        overwritten. Raises OutOfSlots, and then nothing has changed.
+        """
+        slot, sequence, position = self._place(batch)
+        table = self.cache.table([s for s, _ in batch])
+        last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
+        logits, _ = self._run(
+            self._adopt(rows), *map(self._tensor, (slot, sequence, position, table, last)),
+            *self._rope, self._pool, self._weights)
+        return np.from_dlpack(logits)
+
+    def _place(self, batch) -> List[np.ndarray]:
+        grown = []
+        try:
+            columns = []
+            for index, (sequence, count) in enumerate(batch):
+                start = self.cache.length(sequence)
+                slots = self.cache.extend(sequence, count)
+                grown.append((sequence, start))
+                columns.append((slots, np.full(count, index, np.int32),
+                                np.arange(start, start + count, dtype=np.int32)))
+            return [np.concatenate(column) for column in zip(*columns)]
+        except MemoryError:
+            for sequence, start in grown:
+                self.cache.drop(sequence, start, self.cache.length(sequence))
+            raise
+
+
+def rope_tables(head_dim: int, theta: float, positions: int):
+    """Return cos and sin, (positions, head_dim / 2) float32. Su et al., arXiv:2104.09864."""
+    inverse = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+    angle = np.arange(positions, dtype=np.float64)[:, None] * inverse
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
