@@ -1,0 +1,132 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The build cache: compiled libraries and packed weights, made once and found by content.
+
+`~/.cache/nanovlm_ros` (or $NANOVLM_CACHE) holds `libraries/KEY.so`, keyed by
+shape, compiler, kernel sources and processor, and `weights/KEY.safetensors`,
+keyed by the checkpoint's files and the quantisation. Files appear under their
+name only when they are complete, so a killed build leaves nothing that counts.
+"""
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Callable, Dict
+
+import numpy as np
+
+from nanovlm_ros.mlc import convert
+from nanovlm_ros.mlc.packing import Quantization
+from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.models.checkpoint import Checkpoint, Weights
+from nanovlm_ros.types import ErrorCode, NanoVlmError
+
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+
+WHOLE = 64 << 20   # bytes up to which a weights file is hashed whole
+SAMPLE = 1 << 20   # bytes hashed at each of 16 places of a larger one
+
+
+def cache_folder() -> Path:
+    """Return the folder of the build cache."""
+    return Path(os.environ.get('NANOVLM_CACHE') or Path.home() / '.cache' / 'nanovlm_ros')
+
+
+def library(shape: LlamaShape, progress: Progress) -> Path:
+    """Return the compiled library for a shape on this processor, compiling it if need be."""
+    key = _digest(shape.to_json(), version('apache-tvm'), _kernel_sources(), _processor())
+    path = cache_folder() / 'libraries' / f'{key}.so'
+    if not path.exists():
+        progress('compile', 0, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _compile(shape, path)
+        progress('compile', 1, 1)
+    return path
+
+
+def packed_weights(checkpoint: Checkpoint, quantization: Quantization, progress: Progress
+                   ) -> Dict[str, np.ndarray]:
+    """Return the packed parameters of a checkpoint, packing them if need be."""
+    from safetensors.numpy import load_file, save_file
+
+    shape = checkpoint.shape(quantization)
+    weights = Weights(checkpoint.folder('llm'))
+    key = _digest(shape.to_json(), [_fingerprint(file) for file in weights.files],
+                  _file_digest(Path(convert.__file__)))
+    path = cache_folder() / 'weights' / f'{key}.safetensors'
+    if path.exists():
+        return load_file(path)
+    names, packed = shape.parameter_names(), {}
+    for name, array in convert.convert_llama(shape, weights.array, checkpoint.tied):
+        packed[name] = array
+        progress('quantize', len(packed), len(names))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    save_file(packed, part)
+    part.replace(path)
+    return packed
+
+
+def _compile(shape: LlamaShape, path: Path) -> None:
+    part, request = _part(path), _part(path).with_suffix('.json')
+    request.write_text(json.dumps(shape.to_json()))
+    # This process may run TVM's runtime alone; the compiler needs all of it.
+    environment = {k: v for k, v in os.environ.items() if k != 'TVM_USE_RUNTIME_LIB'}
+    environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, '-m', 'nanovlm_ros.mlc.compile', str(request), str(part)]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True,
+                              check=False)
+    finally:
+        request.unlink()
+    if done.returncode:
+        raise NanoVlmError(
+            ErrorCode.MODEL_ERROR,
+            'The language model could not be compiled (apache-tvm and a C compiler are '
+            f'needed); `{" ".join(command[1:3])}` said: {done.stderr.strip()[-2000:]}')
+    part.replace(path)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f'{path.stem}.{os.getpid()}.part{path.suffix}')
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _kernel_sources() -> list:
+    """Hashes of the code that shapes a library: an edited kernel is another library."""
+    folder = Path(convert.__file__).parent
+    return [_file_digest(path) for path in sorted(
+        [*folder.glob('kernels/*.py'),
+         *(folder / name for name in ('llama.py', 'compile.py', 'packing.py', 'shape.py'))])]
+
+
+def _processor() -> list:
+    """What the compiler sees of this CPU: architecture, model and features."""
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    seen = {line for line in lines if line.split('\t')[0].strip(' :') in (
+        'model name', 'flags', 'Features', 'CPU part')}
+    return [platform.machine(), os.cpu_count(), *sorted(seen)]
+
+
+def _fingerprint(path: Path) -> list:
+    """Name a weights file by its content; of a large one, by its size, time and samples."""
+    stat = path.stat()
+    if stat.st_size <= WHOLE:
+        return [_file_digest(path)]
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        for place in np.linspace(0, stat.st_size - SAMPLE, 16, dtype=np.int64):
+            file.seek(int(place))
+            digest.update(file.read(SAMPLE))
+    return [digest.hexdigest(), stat.st_size, stat.st_mtime_ns]

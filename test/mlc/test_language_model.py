@@ -1,0 +1,117 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled decoder against transformers with the same dequantised weights."""
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from nanovlm_ros.engine.build import library
+from nanovlm_ros.mlc.convert import convert_llama
+from nanovlm_ros.mlc.kv_cache import OutOfSlots
+from nanovlm_ros.mlc.language_model import LanguageModel
+from nanovlm_ros.mlc.packing import QUANTIZATIONS, round_trip
+from nanovlm_ros.mlc.shape import LlamaShape
+
+VOCAB, HIDDEN = 160, 64
+TOLERANCE = {'q0f32': 1e-3, 'q0f16': 1e-3, 'q4f32_1': 2e-3, 'q4f16_1': 2e-3}
+
+
+@pytest.fixture(scope='module', params=QUANTIZATIONS)
+def pair(request):
+    """Return our decoder, the reference over the same weights, and the tolerance."""
+    quantization = QUANTIZATIONS[request.param]
+    shape = LlamaShape(hidden=HIDDEN, intermediate=96, layers=3, q_heads=4, kv_heads=2,
+                       head_dim=16, vocab=VOCAB, norm_eps=1e-5, quantization=quantization)
+    torch.manual_seed(0)
+    reference = LlamaForCausalLM(LlamaConfig(
+        vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=96, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
+        initializer_range=0.15)).eval()
+    state = reference.state_dict()
+    weights = dict(convert_llama(shape, lambda name: state[name].numpy().copy(), tied=False))
+    for tensor in state.values():
+        if tensor.ndim == 2:
+            tensor.copy_(torch.from_numpy(round_trip(tensor.numpy(), quantization)))
+    model = LanguageModel(shape, library(shape, lambda *_: None), weights,
+                          rope_theta=10000.0, positions=256, slots=400)
+    return model, reference, TOLERANCE[request.param]
+
+
+def rows_of(model, ids):
+    return torch.from_numpy(model.embed(ids)).clone()
+
+
+def expected(reference, ids):
+    with torch.no_grad():
+        return reference(torch.tensor([ids])).logits[0].numpy()
+
+
+def random_ids(count):
+    return np.random.default_rng(count).integers(0, VOCAB, count).tolist()
+
+
+def test_prefill_and_32_decode_steps_equal_the_reference(pair):
+    model, reference, tolerance = pair
+    ids = random_ids(50)
+    sequence = model.cache.add()
+    logits = model.run([(sequence, 50)], rows_of(model, ids))[0]
+    for _ in range(32):
+        assert np.abs(logits - expected(reference, ids)[-1]).max() < tolerance
+        ids.append(int(logits.argmax()))
+        logits = model.run([(sequence, 1)], rows_of(model, ids[-1:]))[0]
+    model.cache.remove(sequence)
+
+
+def test_the_cached_path_equals_the_uncached_one(pair):
+    model, _, _ = pair
+    ids = random_ids(40)
+    whole, parts = model.cache.add(), model.cache.add()
+    at_once = model.run([(whole, 40)], rows_of(model, ids))
+    for start, stop in [(0, 17), (17, 18), (18, 40)]:
+        in_parts = model.run([(parts, stop - start)], rows_of(model, ids[start:stop]))
+    np.testing.assert_allclose(in_parts, at_once, atol=1e-4)
+    model.cache.remove(whole)
+    model.cache.remove(parts)
+
+
+def test_a_batch_of_forks_equals_each_one_alone(pair):
+    model, reference, tolerance = pair
+    prefix, tails = random_ids(33), [random_ids(n) for n in (1, 4, 9)]
+    parent = model.cache.add()
+    model.run([(parent, 33)], rows_of(model, prefix))
+    forks = [model.cache.fork(parent, 33) for _ in tails]
+    logits = model.run([(fork, len(tail)) for fork, tail in zip(forks, tails)],
+                       rows_of(model, sum(tails, [])))
+    for row, tail in zip(logits, tails):
+        assert np.abs(row - expected(reference, prefix + tail)[-1]).max() < tolerance
+    for sequence in [parent, *forks]:
+        model.cache.remove(sequence)
+    assert model.cache.free == model.cache.slots
+
+
+def test_rows_dropped_from_the_middle_leave_the_others_at_their_new_places(pair):
+    model, _, _ = pair
+    # With one layer's worth of context-free K and V (the first token's), dropping
+    # the rows of a repeated prefix must equal never having had them.
+    first, second = [7] * 5, random_ids(6)
+    dropped, direct = model.cache.add(), model.cache.add()
+    model.run([(dropped, 10)], rows_of(model, first + first))
+    model.cache.drop(dropped, 5, 10)
+    model.run([(direct, 5)], rows_of(model, first))
+    left = model.run([(dropped, 6)], rows_of(model, second))
+    right = model.run([(direct, 6)], rows_of(model, second))
+    np.testing.assert_allclose(left, right, atol=1e-4)
+    model.cache.remove(dropped)
+    model.cache.remove(direct)
+
+
+def test_a_batch_that_does_not_fit_changes_nothing(pair):
+    model, _, _ = pair
+    sequence, other = model.cache.add(), model.cache.add()
+    with pytest.raises(OutOfSlots):
+        model.run([(sequence, 10), (other, 400)], torch.zeros(410, HIDDEN))
+    assert model.cache.length(sequence) == model.cache.length(other) == 0
+    assert model.cache.free == model.cache.slots
+    model.cache.remove(sequence)
+    model.cache.remove(other)
