@@ -1,0 +1,143 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A model without weights: it says what it is told to, byte by byte."""
+import threading
+import time
+from typing import Callable, Dict, List
+
+import numpy as np
+
+from nanovlm_ros.models.prompt import Prompt, Turn
+from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
+
+EOS = 256  # ids 0..255 are bytes
+
+
+class FakeTokenizer:
+    """One token a byte, and an end token."""
+
+    vocab_size = 257
+
+    def encode(self, text: str) -> List[int]:
+        return list(text.encode())
+
+    def decode(self, ids) -> str:
+        return bytes(i for i in ids if i != EOS).decode(errors='replace')
+
+    def llg(self):
+        import json
+
+        from llguidance import LLTokenizer
+
+        names = [f'<0x{i:02X}>' for i in range(256)] + ['</s>']
+        document = {
+            'version': '1.0', 'normalizer': None, 'pre_tokenizer': None, 'post_processor': None,
+            'truncation': None, 'padding': None,
+            'added_tokens': [{'id': EOS, 'content': '</s>', 'special': True, 'lstrip': False,
+                              'rstrip': False, 'normalized': False, 'single_word': False}],
+            'decoder': {'type': 'Sequence', 'decoders': [{'type': 'ByteFallback'},
+                                                         {'type': 'Fuse'}]},
+            'model': {'type': 'BPE', 'vocab': {n: i for i, n in enumerate(names)}, 'merges': [],
+                      'unk_token': None, 'byte_fallback': True, 'fuse_unk': False,
+                      'dropout': None, 'continuing_subword_prefix': None,
+                      'end_of_word_suffix': None, 'ignore_merges': False}}
+        return LLTokenizer(json.dumps(document), eos_token=EOS)
+
+
+def describe(turns: List[Turn]) -> str:
+    """The fake's usual answer: the question and what it sees, after the space models start with."""
+    turn = turns[-1]
+    seen = ','.join(str(round(float(f.rgb.mean()))) for f in turn.frames)
+    return f' {turn.user}|{seen}|{len(turns)}'
+
+
+class FakeModel:
+    """Drives like engine.model.VisionLanguageModel.
+
+    `reply(turns)` is the text of an answer (bytes are sent as they are);
+    `before(stage)` is called before 'preprocess', 'vision', 'prefill' and 'decode'
+    and may wait or raise; `logits(position)`, if given, replaces the script.
+    """
+
+    name = 'fake'
+    vocab_size = FakeTokenizer.vocab_size
+    stop_ids = frozenset([EOS])
+    stop_strings = ()
+
+    def __init__(self, reply: Callable = describe, *, context_length=4096, max_images=8,
+                 token_seconds=0.0, before: Callable[[str], None] = lambda stage: None,
+                 logits: Callable = None):
+        self.tokenizer = FakeTokenizer()
+        self.context_length, self.max_images = context_length, max_images
+        self.reply, self.before, self.logits = reply, before, logits
+        self.token_seconds = token_seconds
+        self.sequences: Dict[int, List[int]] = {}  # what each one has still to say
+        self.batches: List[int] = []               # sizes of the decode steps
+        self.threads = set()
+        self.closed = False
+        self.resets = 0
+        self._next = 0
+
+    def _enter(self, stage):
+        self.threads.add(threading.current_thread().name)
+        self.before(stage)
+
+    def tokenize(self, turns, system_prompt=''):
+        text = system_prompt + ''.join(t.user + (t.assistant or '') for t in turns)
+        frames = [f for t in turns for f in t.frames]
+        prompt = Prompt([self.tokenizer.encode(text), *frames], tokens_per_image=4)
+        self._turns = getattr(self, '_turns', {})
+        self._turns[id(prompt)] = turns
+        return prompt
+
+    def preprocess(self, prompt):
+        self._enter('preprocess')
+        for frame in prompt.frames:
+            frame.rgb  # decodes, or raises BAD_IMAGE
+
+    def encode_images(self, prompt):
+        self._enter('vision')
+
+    def prefill(self, prompt):
+        self._enter('prefill')
+        reply = self.reply(self._turns.pop(id(prompt)))
+        self._next += 1
+        self.sequences[self._next] = [
+            *(reply if isinstance(reply, bytes) else reply.encode()), EOS]
+        return self._next, 0, self._say(self._next)
+
+    def decode(self, sequences, tokens):
+        self._enter('decode')
+        time.sleep(self.token_seconds)
+        self.batches.append(len(sequences))
+        return np.stack([self._say(sequence) for sequence in sequences])
+
+    def _say(self, sequence):
+        if self.logits is not None:
+            return self.logits(len(self.batches))
+        row = np.zeros(self.vocab_size, np.float32)
+        left = self.sequences[sequence]
+        row[left.pop(0) if left else EOS] = 50
+        return row
+
+    def release(self, sequence, keep):
+        del self.sequences[sequence]
+
+    def reset(self):
+        self.resets += 1
+
+    def close(self):
+        self.threads.add(threading.current_thread().name)
+        self.closed = True
+
+
+def gray(value, stamp_ns=0, **fields) -> Frame:
+    """A frame of one gray value."""
+    return Frame.from_rgb(np.full((8, 8, 3), value, np.uint8), stamp_ns=stamp_ns, **fields)
+
+
+def broken_frame() -> Frame:
+    """A frame whose pixels cannot be decoded."""
+    def fail():
+        raise NanoVlmError(ErrorCode.BAD_IMAGE, 'The picture is corrupt.')
+    return Frame(fail, width=8, height=8)
