@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 DEMO_MODEL = 'demo'
 
 
-def load(model: str = '', *, revision: str = '', device: str = 'auto',
-         quantization: str = 'q4f32_1', context_length: int = 0, max_sequences: int = 4,
-         trust_pickle: bool = False,
+def load(model: str = '', *, device: str = 'auto', quantization: str = 'q4f16_1',
+         context_length: int = 0, max_sequences: int = 4,
          progress: 'Progress' = lambda stage, done, total: None) -> 'VisionLanguageModel':
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
 
@@ -25,7 +24,7 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     the length the model was trained for. Nothing is downloaded and no pickle is
     read. Raises NanoVlmError(MODEL_ERROR or INVALID_REQUEST) with a sentence.
     """
-    _check(device, quantization, revision, context_length, max_sequences)
+    _check(device, quantization, context_length, max_sequences)
     # The node never compiles in its own process, so TVM's runtime is all it loads.
     os.environ.setdefault('TVM_USE_RUNTIME_LIB', '1')
     from nanovlm_ros.engine.build import library, packed_weights
@@ -79,7 +78,7 @@ def _prefixes():
     return [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]
 
 
-def _check(device, quantization, revision, context_length, max_sequences) -> None:
+def _check(device, quantization, context_length, max_sequences) -> None:
     if device not in ('auto', 'cpu'):
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
@@ -89,11 +88,6 @@ def _check(device, quantization, revision, context_length, max_sequences) -> Non
             ErrorCode.INVALID_REQUEST,
             f'The quantization {quantization!r} is unknown; use one of '
             f'{", ".join(QUANTIZATIONS)}.')
-    if revision:
-        raise NanoVlmError(
-            ErrorCode.INVALID_REQUEST,
-            f'revision is {revision!r}, but models are read from folders in this version; '
-            'leave it empty.')
     if context_length < 0 or max_sequences < 1:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,

@@ -1,0 +1,105 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every request's way through the node: into the executor, and out on the topics."""
+import time
+import uuid
+from typing import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.task import Future
+
+from nanovlm_ros import msg, types
+from nanovlm_ros.engine.executor import MlcExecutor
+from nanovlm_ros.engine.request import Ticket
+from nanovlm_ros.ros.conversions import answer_message, chunk_message, newest
+from nanovlm_ros.ros.resolver import Resolver
+from nanovlm_ros.types import ERROR, TIMEOUT, Answer, ErrorCode, NanoVlmError, Query
+
+GRACE = 1.0  # s that the executor may be late with an answer before the node replies itself
+
+
+class Gateway:
+    """Publishes the stream and the answer of each request, and hands them to its asker."""
+
+    def __init__(self, node, executor: MlcExecutor, resolver: Resolver):
+        self._node, self._executor, self._resolver = node, executor, resolver
+        self._stream = node.create_publisher(msg.TextChunk, '~/stream', 100)
+        self._answers = node.create_publisher(msg.Answer, '~/answers', 100)
+        self.on_answer: Callable[[Query, Answer], None] = lambda query, answer: None
+
+    def destroy(self) -> None:
+        """Destroy the publishers; the executor must have ended."""
+        self._node.destroy_publisher(self._stream)
+        self._node.destroy_publisher(self._answers)
+
+    async def ask(self, message: msg.Query, limit: float,
+                  on_chunk: Callable[[msg.TextChunk], None] = lambda chunk: None,
+                  on_ticket: Callable[[Ticket], None] = lambda ticket: None) -> msg.Answer:
+        """Answer a Query message; whatever happens there is one answer, by the deadline."""
+        message.request_id = message.request_id or uuid.uuid4().hex[:12]
+        deadline = self._resolver.deadline(message, limit)
+        try:
+            query = await self._resolver.resolve(message, deadline)
+        except NanoVlmError as error:
+            return self._refuse(message, error, on_chunk)
+        future = Future(executor=self._node.executor)
+        try:
+            ticket = self.submit(query, lambda answer: self._resolve(future, answer), on_chunk)
+        except NanoVlmError as error:
+            return self._refuse(message, error, on_chunk)
+        on_ticket(ticket)
+        timer = self._node.create_timer(
+            max(deadline + GRACE - time.monotonic(), 0.001),
+            lambda: self._give_up(future, ticket, query),
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
+        try:
+            return await future
+        finally:
+            self._node.destroy_timer(timer)
+
+    def submit(self, query: Query, on_answer: Callable[[msg.Answer], None],
+               on_chunk: Callable[[msg.TextChunk], None] = lambda chunk: None, *,
+               live: bool = False) -> Ticket:
+        """Queue a query; both callbacks run on the executor's thread. Raises NanoVlmError."""
+        source = newest(query.frames)
+
+        def chunk_made(chunk: types.TextChunk) -> None:
+            message = chunk_message(chunk, source)
+            self._stream.publish(message)
+            on_chunk(message)
+
+        def answered(answer: Answer) -> None:
+            message = answer_message(answer)
+            self._answers.publish(message)
+            self.on_answer(query, answer)
+            on_answer(message)
+
+        return self._executor.submit(query, chunk_made, answered, live=live)
+
+    def _refuse(self, message: msg.Query, error: NanoVlmError, on_chunk) -> msg.Answer:
+        answer = Answer(
+            request_id=message.request_id, prompt=message.prompt,
+            finish_reason=ERROR, error_code=error.code, error_message=error.message)
+        chunk = chunk_message(
+            types.TextChunk(answer.request_id, 0, '', True, '', ERROR), newest(()))
+        self._stream.publish(chunk)
+        on_chunk(chunk)
+        reply = answer_message(answer)
+        self._answers.publish(reply)
+        return reply
+
+    def _resolve(self, future: Future, answer: msg.Answer) -> None:
+        if not future.done():
+            future.set_result(answer)
+        # Only an event resumes the callback that awaits this; None: the node is going down.
+        executor = self._node.executor
+        if executor is not None:
+            executor.wake()
+
+    def _give_up(self, future: Future, ticket: Ticket, query: Query) -> None:
+        """Reply although the executor is late; its own answer still goes out on the topics."""
+        ticket.cancel()
+        self._resolve(future, answer_message(Answer(
+            request_id=query.request_id, prompt=query.prompt, finish_reason=TIMEOUT,
+            error_code=ErrorCode.TIMEOUT, error_message='The deadline passed while a step of the '
+            'model was still running; allow more time or use a smaller model.')))

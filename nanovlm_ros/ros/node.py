@@ -1,0 +1,210 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node `nanovlm`: configure loads the model, activate opens the servers."""
+import signal
+import sys
+import time
+from functools import partial
+from typing import Callable, Optional
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+from nanovlm_ros.engine.executor import MlcExecutor
+from nanovlm_ros.engine.loader import load
+from nanovlm_ros.ros.cameras import Cameras
+from nanovlm_ros.ros.gateway import Gateway
+from nanovlm_ros.ros.health import Health, Watchdog
+from nanovlm_ros.ros.live import LiveLoop
+from nanovlm_ros.ros.overlay import Overlay
+from nanovlm_ros.ros.parameters import Parameters
+from nanovlm_ros.ros.resolver import Resolver
+from nanovlm_ros.ros.servers import Servers
+from nanovlm_ros.types import NanoVlmError
+
+LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
+
+
+class Runtime:
+    """Everything that exists only while the node is configured."""
+
+    def __init__(self, node, parameters: Parameters, executor: MlcExecutor, health: Health):
+        self.parameters, self.executor = parameters, executor
+        self.model_name = executor.model.name
+        self.context_length = executor.model.context_length
+        self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
+        self.gateway = Gateway(node, executor, Resolver(node, parameters, self.cameras))
+        self.overlay = Overlay(node, self.cameras.first, parameters['max_image_pixels'])
+        self.gateway.on_answer = self.overlay.on_answer
+        self.watchdog = Watchdog(executor, health, parameters['watchdog_timeout'],
+                                 node.get_logger())
+        self.servers: Optional[Servers] = None
+        self.live: Optional[LiveLoop] = None
+        self._missed_before = 0
+
+    @property
+    def live_missed(self) -> int:
+        """Ticks of the live loop that found the last one unfinished."""
+        return self._missed_before + (self.live.missed if self.live is not None else 0)
+
+    def activate(self, node) -> None:
+        """Open the servers and the live loop."""
+        self.live = LiveLoop(node, self.parameters, self.cameras, self.gateway)
+        self.servers = Servers(node, self.parameters, self.gateway, self.executor, self.live)
+
+    def deactivate(self) -> None:
+        """Close the live loop and the servers."""
+        self._missed_before = self.live_missed
+        if self.live is not None:
+            self.live.destroy()
+        if self.servers is not None:
+            self.servers.destroy()
+        self.live = self.servers = None
+
+    def close(self) -> bool:
+        """Free the model and leave the graph; False if the executor's thread did not end."""
+        self.watchdog.stop()
+        joined = self.executor.shutdown()
+        self.overlay.destroy()
+        self.cameras.destroy()
+        self.gateway.destroy()
+        return joined
+
+
+class NanoVlmNode(LifecycleNode):
+    """See docs/interfaces.md. `load_model` takes the loader's place in tests."""
+
+    def __init__(self, load_model: Callable = load, **options):
+        super().__init__('nanovlm', **options)
+        self._load_model = load_model
+        self.parameters = Parameters(self)
+        self.health = Health(self)
+        self.runtime: Optional[Runtime] = None
+        self.failed = False  # autostart did not get to the end
+        self.add_post_set_parameters_callback(self._on_parameters_set)
+        self._start_timer = (self.create_timer(0.0, self._autostart)
+                             if self.parameters['autostart'] else None)
+        self.health.change('unconfigured')
+
+    def on_configure(self, state) -> TransitionCallbackReturn:
+        """Load the model, subscribe to the cameras."""
+        return self._transition('configure', self._configure)
+
+    def on_activate(self, state) -> TransitionCallbackReturn:
+        """Open the servers."""
+        return self._transition('activate', self._activate)
+
+    def on_deactivate(self, state) -> TransitionCallbackReturn:
+        """Close the servers; requests in flight are answered to the end on the topics."""
+        return self._transition('deactivate', self._deactivate)
+
+    def on_cleanup(self, state) -> TransitionCallbackReturn:
+        """Free everything."""
+        return self._transition('cleanup', self._cleanup)
+
+    def on_shutdown(self, state) -> TransitionCallbackReturn:
+        """Free everything, from any state."""
+        return self._transition('shutdown', self._cleanup)
+
+    def _transition(self, name: str, work: Callable[[], str]) -> TransitionCallbackReturn:
+        # The lifecycle machinery swallows exceptions: say what happened here.
+        try:
+            self.health.change(work())
+        except NanoVlmError as error:
+            self.get_logger().error(f'Could not {name}: {error.message}')
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            import traceback
+
+            self.get_logger().error(f'Could not {name}: {error}\n{traceback.format_exc()}')
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> str:
+        began, p = time.monotonic(), self.parameters
+        executor = MlcExecutor(
+            partial(self._load_model, p['model'], device=p['device'],
+                    quantization=p['quantization'], context_length=p['context_length'],
+                    max_sequences=p['max_sequences'], progress=self._log_progress),
+            queue_size=p['queue_size'], max_sequences=p['max_sequences'])
+        executor.start()
+        self.runtime = self.health.runtime = Runtime(self, p, executor, self.health)
+        p.locked = True
+        self.get_logger().info(
+            f'Loaded {self.runtime.model_name} in {time.monotonic() - began:.1f} s: '
+            f'{p["quantization"]}, {self.runtime.context_length} tokens of context; images from '
+            + ', '.join(camera.topic for camera in self.runtime.cameras) + '.')
+        return 'inactive'
+
+    def _activate(self) -> str:
+        self.runtime.activate(self)
+        return 'active'
+
+    def _deactivate(self) -> str:
+        self.runtime.deactivate()
+        return 'inactive'
+
+    def _cleanup(self) -> str:
+        runtime, self.runtime, self.health.runtime = self.runtime, None, None
+        self.parameters.locked = False
+        if runtime is not None:
+            runtime.deactivate()
+            if not runtime.close():
+                self.get_logger().error('The inference thread did not end in time.')
+        return 'unconfigured'
+
+    def _autostart(self) -> None:
+        self.destroy_timer(self._start_timer)
+        if (self.trigger_configure() != TransitionCallbackReturn.SUCCESS
+                or self.trigger_activate() != TransitionCallbackReturn.SUCCESS):
+            self.failed = True
+
+    def _log_progress(self, stage: str, done: int, total: int) -> None:
+        if done in (0, total):
+            self.get_logger().info(f'{stage}: {"done" if done == total else "started"}')
+
+    def _on_parameters_set(self, parameters) -> None:
+        if self.runtime is not None and self.runtime.live is not None:
+            self.runtime.live.apply()
+
+    def finish(self) -> None:
+        """End every request and let the replies go out, while the node still spins."""
+        runtime = self.runtime
+        if runtime is None:
+            return
+        runtime.executor.shutdown()
+        end = time.monotonic() + LAST_REPLIES
+        while (runtime.servers is not None and runtime.servers.pending
+               and time.monotonic() < end):
+            self.executor.spin_once(timeout_sec=0.05)
+        self._cleanup()
+
+
+def main(arguments=None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code."""
+    from rclpy.signals import SignalHandlerOptions
+
+    # rclpy's own handlers end the context at once: no request would get its reply.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopping.append(number))
+    try:
+        node = NanoVlmNode()
+    except (ValueError, rclpy.exceptions.InvalidParameterTypeException) as error:
+        print(f'nanovlm: {error}', file=sys.stderr)
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stopping and not node.failed:
+        executor.spin_once(timeout_sec=0.25)  # Python sees a signal between two calls
+    node.finish()
+    failed = node.failed
+    node.destroy_node()
+    rclpy.shutdown()
+    return int(failed)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,164 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of the node in one table: declarations, checks and README come from it.
+
+`python -m nanovlm_ros.ros.parameters` prints the table of the README.
+"""
+import json
+from dataclasses import dataclass
+from typing import Any, List, Optional, Tuple
+
+from rcl_interfaces.msg import (
+    FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
+
+from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.types import GenerationConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter. Its type is its default's; a list of strings has no empty members."""
+
+    name: str
+    default: Any
+    description: str
+    low: Optional[float] = None
+    high: Optional[float] = None
+    choices: Tuple[str, ...] = ()
+    dynamic: bool = False  # may change while configured; the others only before
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return the descriptor for `declare_parameter`."""
+        descriptor = ParameterDescriptor(
+            description=self.description,
+            additional_constraints=self._limits() if self.choices or not self.dynamic else '')
+        if self.low is not None and isinstance(self.default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
+        elif self.low is not None:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
+        return descriptor
+
+    def problem(self, value: Any) -> str:
+        """Return what is wrong with a value, '' if nothing."""
+        if self.choices and value not in self.choices:
+            return f'{self.name} is {value!r}; it must be one of {", ".join(self.choices)}.'
+        if self.name == 'live.json_schema' and value.strip():
+            try:
+                json.loads(value)
+            except json.JSONDecodeError as error:
+                return f'{self.name} is not JSON: {error}.'
+        return ''
+
+    def _limits(self) -> str:
+        limits = []
+        if self.choices:
+            limits.append('one of ' + ', '.join(self.choices))
+        if not self.dynamic:
+            limits.append('only before configure')
+        return '; '.join(limits)
+
+
+_D = GenerationConfig()
+TABLE = (
+    Row('model', '', 'Folder of the model; empty: the demo model that ships.'),
+    Row('device', 'auto', 'Where inference runs.', choices=('auto', 'cpu')),
+    Row('quantization', 'q4f16_1', 'How the language model\'s weights are stored.',
+        choices=tuple(QUANTIZATIONS)),
+    Row('context_length', 0, 'Tokens of prompt and answer; 0: as the model was trained.',
+        0, 1 << 20),
+    Row('max_sequences', 4, 'Requests that are answered together.', 1, 64),
+    Row('cameras', [''], 'Names of the cameras: each subscribes to <name>/image; empty: one '
+        'camera on the topic image.'),
+    Row('compressed', False, 'Subscribe to <topic>/compressed (JPEG, PNG) in place of <topic>.'),
+    Row('max_image_age', 2.0, 'Oldest image that a query may use [s]; 0: no limit.',
+        0, 3600, dynamic=True),
+    Row('max_image_pixels', 50_000_000, 'Largest image that is decoded [pixels].',
+        1, 1 << 31, dynamic=True),
+    Row('system_prompt', '', 'System prompt of queries that bring none; empty: the model\'s.',
+        dynamic=True),
+    Row('live.enabled', False, 'Ask live.prompts about the newest image, again and again.',
+        dynamic=True),
+    Row('live.prompts', [''], 'Questions of the live loop.', dynamic=True),
+    Row('live.rate', 1.0, 'Rate of the live loop [Hz].', 0.01, 100, dynamic=True),
+    Row('live.json_schema', '', 'JSON schema of live answers; empty: free text.', dynamic=True),
+    Row('queue_size', 8, 'Requests that may wait.', 1, 1024),
+    Row('ask_timeout', 30.0, 'Longest time to the reply of ~/ask [s].', 0.1, 3600, dynamic=True),
+    Row('generate_timeout', 120.0, 'Longest time to the result of ~/generate [s].',
+        0.1, 3600, dynamic=True),
+    Row('watchdog_timeout', 60.0, 'Time after which a stuck inference step ends the process '
+        'with exit code 70 [s].', 0.5, 3600),
+    Row('generation.max_new_tokens', _D.max_new_tokens, 'Longest answer [tokens].',
+        1, 1 << 20, dynamic=True),
+    Row('generation.temperature', _D.temperature, 'Sampling temperature; 0: always the likeliest '
+        'token.', 0, 10, dynamic=True),
+    Row('generation.top_p', _D.top_p, 'Sample from the likeliest tokens that sum to this '
+        'probability.', 0.001, 1, dynamic=True),
+    Row('generation.repetition_penalty', _D.repetition_penalty, 'Above 1, tokens that were seen '
+        'become less likely.', 0.01, 10, dynamic=True),
+    Row('generation.seed', _D.seed, 'Seed of the sampling.', 0, (1 << 63) - 1, dynamic=True),
+    Row('generation.stop', [''], 'An answer ends before the first of these.', dynamic=True),
+    Row('stream.period', 0.0, 'Least time between two chunks of a stream [s].',
+        0, 60, dynamic=True),
+    Row('autostart', True, 'Configure and activate the node when it starts.'),
+)
+
+
+class Parameters:
+    """The node's parameters: `parameters['live.rate']` is the value now."""
+
+    def __init__(self, node):
+        self._node = node
+        self._rows = {row.name: row for row in TABLE}
+        self.locked = False  # configured: only dynamic ones may change
+        for row in TABLE:
+            node.declare_parameter(row.name, row.default, row.descriptor())
+        problems = self.problems([(row.name, self[row.name]) for row in TABLE])
+        if problems:
+            raise ValueError(' '.join(problems))
+        node.add_on_set_parameters_callback(self._check)
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._node.get_parameter(name).value
+        return [item for item in value if item] if isinstance(value, (list, tuple)) else value
+
+    def problems(self, pairs) -> List[str]:
+        """Return a sentence for each value that is not good."""
+        return [p for p in (self._rows[name].problem(value) for name, value in pairs
+                            if name in self._rows) if p]
+
+    def generation(self) -> GenerationConfig:
+        """Return the sampling defaults."""
+        names = ('max_new_tokens', 'temperature', 'top_p', 'repetition_penalty', 'seed')
+        return GenerationConfig(**{name: self[f'generation.{name}'] for name in names},
+                                stop=tuple(self['generation.stop']))
+
+    def _check(self, parameters) -> SetParametersResult:
+        for parameter in parameters:
+            row = self._rows.get(parameter.name)
+            if row is not None and self.locked and not row.dynamic:
+                return SetParametersResult(successful=False, reason=(
+                    f'{row.name} cannot change while the node is configured; clean it up first '
+                    '(lifecycle transition cleanup).'))
+        problems = self.problems([(p.name, p.value) for p in parameters])
+        return SetParametersResult(successful=not problems, reason=' '.join(problems))
+
+
+def markdown() -> str:
+    """Return the table for the README."""
+    lines = ['| parameter | default | meaning |', '|---|---|---|']
+    for row in TABLE:
+        value = '[]' if row.default == [''] else json.dumps(row.default)
+        text = row.description
+        if row.choices:
+            text += f' One of {", ".join(row.choices)}.'
+        elif row.low is not None:
+            text += f' {row.low:g} to {row.high:g}.'
+        name = f'`{row.name}`' + ('' if row.dynamic else ' *')
+        lines.append(f'| {name} | `{value}` | {text} |')
+    return '\n'.join([*lines, '', '\\* read when the node is configured.'])
+
+
+if __name__ == '__main__':
+    print(markdown())
