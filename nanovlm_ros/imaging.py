@@ -41,7 +41,7 @@ def _gray16(pixels):
 
 def _depth(pixels):
     """Depth is shown as gray, near is dark: the finite range spread over 0..255."""
-    depth = pixels.astype(np.float32)
+    depth = pixels.astype(np.float64)  # the range of a float32 may not fit a float32
     valid = np.isfinite(depth) & (depth > 0)
     if not valid.any():
         return _gray(np.zeros(depth.shape, np.uint8))
@@ -134,11 +134,13 @@ def decode_compressed(data, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     import cv2
 
     width, height = check_compressed(data, max_pixels)
+    # As the sensor sees it: an EXIF rotation would make the message's geometry a lie.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise _bad(f'The compressed image cannot be decoded: {error}') from error
-    if bgr is None:
+    if bgr is None or bgr.shape[:2] != (height, width):
         raise _bad('The compressed image is corrupt: its header is sound '
                    f'({width} x {height}), its data is not.')
     return bgr[..., ::-1].copy()
@@ -173,6 +175,9 @@ def _jpeg_size(data: memoryview) -> Tuple[int, int]:
         length = int.from_bytes(data[place + 2:place + 4], 'big')
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if place + 9 > len(data):
+                break
+            # Some decoders fill up an image that is cut short with gray, and say nothing.
+            if bytes(data[place:]).rfind(b'\xff\xd9') < 0:
                 break
             height, width = struct.unpack('>HH', data[place + 5:place + 9])
             return width, height

@@ -1,0 +1,158 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`make demo`: node, camera and planner as three processes that meet over DDS.
+
+A bag plays as the camera; the questions of truth.json are asked while the scene
+they are about is in view. Ends with one line of JSON, exit code 1 under 90 %.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).parent
+BAG, TRUTH, SHEET = HERE / 'bag', HERE / 'truth.json', HERE / 'answers.png'
+MARGIN = 0.3      # s to stay away from the edges of a scene
+START_LIMIT = 180  # s; the first start compiles the model
+PASS = 0.9
+
+# Before rclpy is loaded, for this process and its children: a domain of our own, this
+# machine only, and the transport that lets whole images through.
+os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA?max_msg_size=2MB&sockets_size=2MB')
+
+
+def start(*command: str, **options) -> subprocess.Popen:
+    """Start a child whose Ctrl-C is ours to pass on."""
+    return subprocess.Popen([sys.executable, *command], start_new_session=True, **options)
+
+
+def stop(child: subprocess.Popen) -> None:
+    """End a child as a launch file would; kill it if it does not go."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def make_query(question: dict):
+    """Return the Query message of a question."""
+    from nanovlm_ros.msg import Query
+
+    schema = question.get('json_schema')
+    return Query(prompt=question['prompt'], image_source=Query.LATEST,
+                 json_schema=json.dumps(schema) if isinstance(schema, dict) else schema or '')
+
+
+def put(client, question: dict):
+    """Ask one question, streaming free text; return (answer, ns when it was there)."""
+    print(f'  {question["prompt"]}' + (' [JSON]' if question.get('json_schema') else ''))
+    print('    ', end='', flush=True)
+    if question['kind'] == 'free':
+        answer = client.generate(make_query(question), lambda t: print(t, end='', flush=True))
+    else:
+        answer = client.ask(make_query(question))
+        print(answer.text or answer.error_message, end='')
+    return answer, client.now()
+
+
+def ask_all(client, begin: int, segments: list):
+    """Yield (question, answer, ns of arrival, ns of the source in the bag) over the bag's time."""
+    for segment in segments:
+        until = begin / 1e9 + segment['t0'] + MARGIN
+        time.sleep(max(0.0, until - client.now() / 1e9))
+        print(f'\n{segment["t0"]:5.1f} s')
+        for question in segment['questions']:
+            answer, arrived = put(client, question)
+            stamp = answer.header.stamp.sec * 1_000_000_000 + answer.header.stamp.nanosec
+            yield question, answer, arrived, stamp
+
+
+def frames_of_bag() -> dict:
+    """Return {ns since the bag's beginning: RGB}."""
+    from demo.player import images
+    from nanovlm_ros.imaging import decode_compressed
+
+    return {offset: decode_compressed(message.data) for offset, message in images(BAG)}
+
+
+def report(asked: list) -> dict:
+    """Return the figures of the last line."""
+    return {
+        'asked': len(asked),
+        'correct': sum(right for right, _, _ in asked),
+        'json_valid': sum(answer.json_status == answer.VALID for _, answer, _ in asked),
+        'first_token_ms_p50': _p50(answer.timings.first_token for _, answer, _ in asked),
+        'answer_ms_p50': _p50(answer.timings.total for _, answer, _ in asked),
+        'camera_to_answer_ms_p50': _p50(seconds for _, _, seconds in asked),
+    }
+
+
+def _p50(seconds) -> float:
+    return round(median(seconds) * 1000, 1)
+
+
+def run(client, node: subprocess.Popen, player: subprocess.Popen) -> int:
+    """Ask everything, write the sheet, print the result; return the exit code."""
+    from demo.judge import is_right
+    from demo.sheet import Tile, save_sheet
+
+    frames, asked, tiles = frames_of_bag(), [], []
+    begin = int(player.stdout.readline())
+    for question, answer, arrived, stamp in ask_all(
+            client, begin, json.loads(TRUTH.read_text())['segments']):
+        right = is_right(question, answer.text, answer.json)
+        asked.append((right, answer, (arrived - stamp) / 1e9))
+        print(f'\n    {"right" if right else "WRONG, expected " + str(question["expected"])}'
+              f'  first token {answer.timings.first_token * 1000:.0f} ms,'
+              f' answer {answer.timings.total * 1000:.0f} ms')
+        if stamp - begin in frames:
+            tiles.append(Tile(frames[stamp - begin], question['prompt'],
+                              answer.text or answer.error_message, right))
+        if node.poll() is not None:
+            print(f'The node ended with exit code {node.returncode}.', file=sys.stderr)
+            return 1
+    save_sheet(tiles, SHEET)
+    print(f'\nThe frames with their answers are in {SHEET.relative_to(Path.cwd())}\n'
+          if SHEET.is_relative_to(Path.cwd()) else f'\n{SHEET}\n')
+    result = report(asked)
+    print(json.dumps(result))
+    return int(result['correct'] < PASS * result['asked'])
+
+
+def main() -> int:
+    """Start the processes, run, and leave none behind."""
+    import rclpy
+
+    from demo.client import Client
+
+    began = time.monotonic()
+    print('Starting the node (the first time it compiles the model) ...', flush=True)
+    node = start('-m', 'nanovlm_ros.ros.node', '--ros-args', '-p', 'compressed:=true',
+                 '--log-level', 'nanovlm:=warn')
+    player = None
+    rclpy.init()
+    try:
+        client = Client()
+        while not client.wait_for_node(1.0):
+            if node.poll() is not None or time.monotonic() - began > START_LIMIT:
+                print('The node did not become active.', file=sys.stderr)
+                return 1
+        print(f'The node was active after {time.monotonic() - began:.1f} s.', flush=True)
+        player = start('-m', 'demo.player', str(BAG), stdout=subprocess.PIPE, text=True)
+        return run(client, node, player)
+    finally:
+        for child in (player, node):
+            if child is not None:
+                stop(child)
+        rclpy.shutdown()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

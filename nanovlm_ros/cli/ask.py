@@ -1,0 +1,70 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Ask one question about image files; the answer is streamed to the terminal."""
+import sys
+import threading
+from pathlib import Path
+
+from nanovlm_ros.types import ErrorCode, Frame, GenerationConfig, NanoVlmError, Query
+
+
+def add_arguments(parser) -> None:
+    """Add the question, the images and the model."""
+    from nanovlm_ros.cli.model_arguments import add_model_arguments
+
+    parser.add_argument('images', nargs='*', type=Path, help='JPEG or PNG files, in order')
+    parser.add_argument('-p', '--prompt', required=True, help='the question')
+    parser.add_argument('--json-schema', type=Path, metavar='FILE',
+                        help='answer in JSON that this schema accepts')
+    parser.add_argument('--max-new-tokens', type=int, default=128, metavar='N',
+                        help='longest answer (default: %(default)s)')
+    parser.add_argument('--temperature', type=float, default=0.0, metavar='T',
+                        help='0: always the likeliest token (default)')
+    add_model_arguments(parser)
+
+
+def run(arguments) -> int:
+    """Print the answer; return 1 when there is none."""
+    from nanovlm_ros.cli.model_arguments import load_model
+    from nanovlm_ros.engine.executor import MlcExecutor
+
+    frames = tuple(_frame(path) for path in arguments.images)
+    schema = _read(arguments.json_schema).decode() if arguments.json_schema else ''
+    query = Query('cli', arguments.prompt, frames=frames, json_schema=schema,
+                  config=GenerationConfig(max_new_tokens=arguments.max_new_tokens,
+                                          temperature=arguments.temperature))
+    executor, ended, answers = MlcExecutor(lambda: load_model(arguments)), threading.Event(), []
+
+    def on_answer(answer) -> None:
+        answers.append(answer)
+        ended.set()
+
+    executor.start()
+    try:
+        executor.submit(query, lambda chunk: print(chunk.delta, end='', flush=True), on_answer)
+        ended.wait()
+    finally:
+        executor.shutdown()
+    print()
+    if answers[0].error_message:
+        print(f'nanovlm: {answers[0].error_message}', file=sys.stderr)
+    return int(answers[0].error_code != ErrorCode.NONE)
+
+
+def _frame(path: Path) -> Frame:
+    from nanovlm_ros.imaging import check_compressed, decode_compressed
+
+    data = _read(path)
+    try:
+        width, height = check_compressed(data)
+    except NanoVlmError as error:
+        raise NanoVlmError(error.code, f'{path}: {error.message}') from error
+    return Frame(lambda: decode_compressed(data), width=width, height=height, frame_id=str(path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NanoVlmError(ErrorCode.INVALID_REQUEST,
+                           f'{path} cannot be read: {error.strerror}.') from error

@@ -1,0 +1,36 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`nanovlm COMMAND`: each command is a module here with `add_arguments` and `run`."""
+import argparse
+import importlib
+import sys
+
+from nanovlm_ros.types import NanoVlmError
+
+COMMANDS = {
+    'ask': 'ask one question about image files',
+    'compile': 'compile a model and pack its weights, ahead of the first start',
+    'bench': 'measure the engine and the node, as JSON',
+}
+
+
+def main(arguments=None) -> int:
+    """Run a command; return the exit code: 0 done, 1 failed, 2 wrong arguments."""
+    parser = argparse.ArgumentParser(
+        prog='nanovlm', description='Vision-language models on robots, without ROS.')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    for name, text in COMMANDS.items():
+        module = importlib.import_module(f'nanovlm_ros.cli.{name}')
+        module.add_arguments(commands.add_parser(name, help=text, description=module.__doc__))
+    parsed = parser.parse_args(arguments)
+    try:
+        return importlib.import_module(f'nanovlm_ros.cli.{parsed.command}').run(parsed)
+    except NanoVlmError as error:
+        print(f'nanovlm: {error.message}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
