@@ -1,9 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The contact sheet: each frame that was asked about, with question and answer under it."""
-import textwrap
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import List, NamedTuple, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 WIDTH, HEIGHT, CAPTION, GAP, COLUMNS = 320, 240, 104, 10, 4
 INK, GRAY, GOOD, BAD = '#1c1c1e', '#6e6e73', '#1a7f37', '#cf222e'
 LINE = 17
+DOTS = 16  # pixels kept free for ' ...'
 
 
 class Tile(NamedTuple):
@@ -40,12 +40,22 @@ def save_sheet(tiles: Sequence[Tile], path: Path) -> None:
 
 def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, tile: Tile, colour: str) -> None:
     font = ImageFont.load_default(13)
-    lines = [(text, GRAY) for text in textwrap.wrap(tile.question, 48)[:2]]
-    mark = '' if tile.right else 'WRONG: '
-    room = CAPTION // LINE - len(lines)
-    answer = textwrap.wrap(mark + tile.answer, 46)
-    if len(answer) > room:
-        answer = [*answer[:room - 1], answer[room - 1][:43] + '...']
+    question = _wrap(tile.question, font, 2)
+    answer = _wrap(('' if tile.right else 'WRONG: ') + tile.answer, font,
+                   CAPTION // LINE - len(question))
+    lines = [(text, GRAY) for text in question]
     lines += [(text, INK if tile.right else colour) for text in answer]
     for index, (text, ink) in enumerate(lines):
         draw.text((left, top + index * LINE), text, fill=ink, font=font)
+
+
+def _wrap(text: str, font, room: int) -> List[str]:
+    """Break a text into at most `room` lines of a tile's width; dots stand for the rest."""
+    lines = ['']
+    for word in text.split():
+        longer = f'{lines[-1]} {word}'.strip()
+        if lines[-1] and font.getlength(longer) > WIDTH - DOTS:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines if len(lines) <= room else [*lines[:room - 1], lines[room - 1] + ' ...']

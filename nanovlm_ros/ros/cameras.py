@@ -9,6 +9,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
+from nanovlm_ros.ros.cancellation import Cancellation
 from nanovlm_ros.ros.conversions import SECOND, compressed_frame, raw_frame
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
@@ -32,7 +33,6 @@ class Camera:
         self.arrived = self.created = time.monotonic()
         self.received = 0
         self._waiters: List[Future] = []
-        self.on_image = lambda: None
         topic = (f'{name}/' if name else '') + 'image' + ('/compressed' if compressed else '')
         self._subscription = node.create_subscription(
             CompressedImage if compressed else Image, topic, self._on_message, SENSOR_DATA_1)
@@ -53,14 +53,11 @@ class Camera:
             self._frame = self._make_frame(self._message, self.name, max_pixels)
         return self._frame
 
-    def forget(self) -> None:
-        """Drop the newest image: its stamp belongs to a time that did not happen."""
-        self._message = self._frame = None
-
-    async def next(self, timeout: float) -> bool:
+    async def next(self, timeout: float, cancellation: Cancellation) -> bool:
         """Wait for an image to arrive; False when none did within `timeout` seconds."""
         future = Future(executor=self._node.executor)
         self._waiters.append(future)
+        cancellation.on_cancel(lambda: future.done() or future.set_result(False))
         # Wall time: a deadline must hold while a simulated clock stands still.
         timer = self._node.create_timer(
             max(timeout, 0.001), lambda: future.done() or future.set_result(False),
@@ -82,7 +79,6 @@ class Camera:
         self.arrived = time.monotonic()
         self.received += 1
         self._wake(True)
-        self.on_image()
 
     def _wake(self, result) -> None:
         waiters, self._waiters = self._waiters, []

@@ -3,7 +3,7 @@
 """Every request's way through the node: into the executor, and out on the topics."""
 import time
 import uuid
-from typing import Callable
+from typing import Callable, Optional, Set
 
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
@@ -11,9 +11,10 @@ from rclpy.task import Future
 from nanovlm_ros import msg, types
 from nanovlm_ros.engine.executor import MlcExecutor
 from nanovlm_ros.engine.request import Ticket
+from nanovlm_ros.ros.cancellation import Cancellation
 from nanovlm_ros.ros.conversions import answer_message, chunk_message, newest
 from nanovlm_ros.ros.resolver import Resolver
-from nanovlm_ros.types import ERROR, TIMEOUT, Answer, ErrorCode, NanoVlmError, Query
+from nanovlm_ros.types import CANCELED, ERROR, TIMEOUT, Answer, ErrorCode, NanoVlmError, Query
 
 GRACE = 1.0  # s that the executor may be late with an answer before the node replies itself
 
@@ -25,6 +26,8 @@ class Gateway:
         self._node, self._executor, self._resolver = node, executor, resolver
         self._stream = node.create_publisher(msg.TextChunk, '~/stream', 100)
         self._answers = node.create_publisher(msg.Answer, '~/answers', 100)
+        self._active: Set[Cancellation] = set()
+        self.open = False  # the node is active
         self.on_answer: Callable[[Query, Answer], None] = lambda query, answer: None
 
     def destroy(self) -> None:
@@ -34,20 +37,32 @@ class Gateway:
 
     async def ask(self, message: msg.Query, limit: float,
                   on_chunk: Callable[[msg.TextChunk], None] = lambda chunk: None,
-                  on_ticket: Callable[[Ticket], None] = lambda ticket: None) -> msg.Answer:
+                  cancellation: Optional[Cancellation] = None) -> msg.Answer:
         """Answer a Query message; whatever happens there is one answer, by the deadline."""
         message.request_id = message.request_id or uuid.uuid4().hex[:12]
         deadline = self._resolver.deadline(message, limit)
+        cancellation = cancellation or Cancellation()
+        self._active.add(cancellation)
         try:
-            query = await self._resolver.resolve(message, deadline)
+            return await self._answer(message, deadline, on_chunk, cancellation)
         except NanoVlmError as error:
             return self._refuse(message, error, on_chunk)
+        finally:
+            self._active.discard(cancellation)
+
+    def close(self) -> None:
+        """Cancel what clients wait for and take no more until `open` is set again."""
+        self.open = False
+        for cancellation in list(self._active):
+            cancellation.cancel()
+
+    async def _answer(self, message, deadline, on_chunk, cancellation) -> msg.Answer:
+        if not self.open:
+            raise NanoVlmError(ErrorCode.NOT_READY, 'The node is not active.')
+        query = await self._resolver.resolve(message, deadline, cancellation)
         future = Future(executor=self._node.executor)
-        try:
-            ticket = self.submit(query, lambda answer: self._resolve(future, answer), on_chunk)
-        except NanoVlmError as error:
-            return self._refuse(message, error, on_chunk)
-        on_ticket(ticket)
+        ticket = self.submit(query, lambda answer: self._resolve(future, answer), on_chunk)
+        cancellation.on_cancel(ticket.cancel)
         timer = self._node.create_timer(
             max(deadline + GRACE - time.monotonic(), 0.001),
             lambda: self._give_up(future, ticket, query),
@@ -77,11 +92,12 @@ class Gateway:
         return self._executor.submit(query, chunk_made, answered, live=live)
 
     def _refuse(self, message: msg.Query, error: NanoVlmError, on_chunk) -> msg.Answer:
+        reason = CANCELED if error.code == ErrorCode.CANCELED else ERROR
         answer = Answer(
             request_id=message.request_id, prompt=message.prompt,
-            finish_reason=ERROR, error_code=error.code, error_message=error.message)
+            finish_reason=reason, error_code=error.code, error_message=error.message)
         chunk = chunk_message(
-            types.TextChunk(answer.request_id, 0, '', True, '', ERROR), newest(()))
+            types.TextChunk(answer.request_id, 0, '', True, '', reason), newest(()))
         self._stream.publish(chunk)
         on_chunk(chunk)
         reply = answer_message(answer)

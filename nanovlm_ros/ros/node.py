@@ -40,6 +40,7 @@ class Runtime:
         self.watchdog = Watchdog(executor, health, parameters['watchdog_timeout'],
                                  node.get_logger())
         self.servers: Optional[Servers] = None
+        self.retired: Optional[Servers] = None  # owe replies to clients
         self.live: Optional[LiveLoop] = None
         self._missed_before = 0
 
@@ -50,22 +51,28 @@ class Runtime:
 
     def activate(self, node) -> None:
         """Open the servers and the live loop."""
+        if self.retired is not None:
+            self.retired.destroy()
+        self.gateway.open = True
         self.live = LiveLoop(node, self.parameters, self.cameras, self.gateway)
         self.servers = Servers(node, self.parameters, self.gateway, self.executor, self.live)
 
     def deactivate(self) -> None:
         """Close the live loop and the servers."""
         self._missed_before = self.live_missed
+        self.gateway.close()
         if self.live is not None:
             self.live.destroy()
         if self.servers is not None:
-            self.servers.destroy()
-        self.live = self.servers = None
+            self.servers.retire()
+        self.retired, self.live, self.servers = self.servers or self.retired, None, None
 
     def close(self) -> bool:
         """Free the model and leave the graph; False if the executor's thread did not end."""
         self.watchdog.stop()
         joined = self.executor.shutdown()
+        if self.retired is not None:
+            self.retired.destroy()
         self.overlay.destroy()
         self.cameras.destroy()
         self.gateway.destroy()
@@ -96,7 +103,7 @@ class NanoVlmNode(LifecycleNode):
         return self._transition('activate', self._activate)
 
     def on_deactivate(self, state) -> TransitionCallbackReturn:
-        """Close the servers; requests in flight are answered to the end on the topics."""
+        """Close the servers; requests in flight end as canceled."""
         return self._transition('deactivate', self._deactivate)
 
     def on_cleanup(self, state) -> TransitionCallbackReturn:

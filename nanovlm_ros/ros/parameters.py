@@ -154,7 +154,7 @@ def markdown() -> str:
         if row.choices:
             text += f' One of {", ".join(row.choices)}.'
         elif row.low is not None:
-            text += f' {row.low:g} to {row.high:g}.'
+            text += f' {row.low} to {row.high}.'
         name = f'`{row.name}`' + ('' if row.dynamic else ' *')
         lines.append(f'| {name} | `{value}` | {text} |')
     return '\n'.join([*lines, '', '\\* read when the node is configured.'])

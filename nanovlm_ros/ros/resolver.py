@@ -6,6 +6,7 @@ from typing import List, Tuple
 
 from nanovlm_ros import msg
 from nanovlm_ros.ros.cameras import Cameras
+from nanovlm_ros.ros.cancellation import Cancellation
 from nanovlm_ros.ros.conversions import (
     SECOND, compressed_frame, generation_config, raw_frame, seconds)
 from nanovlm_ros.ros.parameters import Parameters
@@ -23,9 +24,10 @@ class Resolver:
         asked = seconds(query.timeout)
         return time.monotonic() + (min(asked, limit) if asked > 0 else limit)
 
-    async def resolve(self, query: msg.Query, deadline: float) -> Query:
+    async def resolve(self, query: msg.Query, deadline: float,
+                      cancellation: Cancellation) -> Query:
         """Return the engine's query; waits for the images of NEXT until the deadline."""
-        images = await self._images(query, deadline)
+        images = await self._images(query, deadline, cancellation)
         return Query(
             request_id=query.request_id, prompt=query.prompt,
             frames=tuple(frame for frame, _ in images),
@@ -35,7 +37,8 @@ class Resolver:
             stream_period=self._parameters['stream.period'],
             config=generation_config(query.config, self._parameters.generation()))
 
-    async def _images(self, query: msg.Query, deadline: float) -> List[Tuple[Frame, float]]:
+    async def _images(self, query: msg.Query, deadline: float, cancellation: Cancellation
+                      ) -> List[Tuple[Frame, float]]:
         source, inline = query.image_source, len(query.images) + len(query.compressed_images)
         if query.images and query.compressed_images:
             raise _invalid('The query brings both images and compressed_images; send one kind.')
@@ -51,14 +54,17 @@ class Resolver:
                            'version; send several images with INLINE.')
         if source not in (ImageSource.LATEST, ImageSource.NEXT):
             raise _invalid(f'image_source is {source}; use NONE, LATEST, NEXT or INLINE.')
-        return await self._from_cameras(query, deadline)
+        return await self._from_cameras(query, deadline, cancellation)
 
-    async def _from_cameras(self, query, deadline) -> List[Tuple[Frame, float]]:
+    async def _from_cameras(self, query, deadline, cancellation) -> List[Tuple[Frame, float]]:
         max_age = seconds(query.max_image_age) or self._parameters['max_image_age']
         images = []
         for camera in self._cameras.pick(query.cameras):
             if query.image_source == ImageSource.NEXT:
-                if not await camera.next(deadline - time.monotonic()):
+                arrived = await camera.next(deadline - time.monotonic(), cancellation)
+                if cancellation.requested:
+                    raise NanoVlmError(ErrorCode.CANCELED, 'The request was canceled.')
+                if not arrived:
                     raise NanoVlmError(ErrorCode.NO_IMAGE,
                                        f'No new image came on {camera.topic} before the deadline.')
             frame = self._cameras.latest(camera, max_age, self._parameters['max_image_pixels'])

@@ -1,7 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The services and the action of an active node."""
-from typing import Dict, Set
+from typing import Dict
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -9,8 +9,8 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from nanovlm_ros.action import Generate
-from nanovlm_ros.engine.request import Ticket
 from nanovlm_ros.engine.structured import compile_schema
+from nanovlm_ros.ros.cancellation import Cancellation
 from nanovlm_ros.ros.gateway import Gateway
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.srv import Ask, SetPrompts
@@ -23,9 +23,9 @@ class Servers:
     def __init__(self, node, parameters: Parameters, gateway: Gateway, executor, live):
         self._node, self._parameters = node, parameters
         self._gateway, self._executor, self._live = gateway, executor, live
-        self._tickets: Dict[bytes, Ticket] = {}
-        self._canceled: Set[bytes] = set()  # goals canceled before they had a ticket
-        self.pending = 0                    # callbacks that have not replied yet
+        self._cancellations: Dict[bytes, Cancellation] = {}  # by goal
+        self.pending = 0    # callbacks that have not replied yet
+        self._timer = None  # of `retire`
         # Reentrant: a request in flight must not keep the next one, or images, waiting.
         group = ReentrantCallbackGroup()
         self._services = [
@@ -37,11 +37,27 @@ class Servers:
             node, Generate, '~/generate', self._on_generate, callback_group=group,
             cancel_callback=self._on_cancel)
 
+    def retire(self) -> None:
+        """Take the servers off the graph, once the replies that are owed have gone out.
+
+        The replies need the ROS thread, which is busy with the transition that
+        calls this: so they, and then the end, come after it.
+        """
+        if not self.pending:
+            self.destroy()
+        elif self._timer is None:
+            self._timer = self._node.create_timer(0.02, self.retire)
+
     def destroy(self) -> None:
-        """Take the servers off the graph."""
-        self._action.destroy()
-        for service in self._services:
-            self._node.destroy_service(service)
+        """Take the servers off the graph now; harmless when they are gone."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+        if self._action is not None:
+            self._action.destroy()
+            self._action = None
+        while self._services:
+            self._node.destroy_service(self._services.pop())
 
     async def _on_ask(self, request, response):
         self.pending += 1
@@ -54,11 +70,7 @@ class Servers:
 
     async def _on_generate(self, goal):
         key = bytes(goal.goal_id.uuid)
-
-        def keep(ticket: Ticket) -> None:
-            self._tickets[key] = ticket
-            if key in self._canceled:
-                ticket.cancel()
+        cancellation = self._cancellations.setdefault(key, Cancellation())
 
         def feedback(chunk) -> None:
             if goal.is_active:
@@ -67,11 +79,10 @@ class Servers:
         self.pending += 1
         try:
             answer = await self._gateway.ask(
-                goal.request.query, self._parameters['generate_timeout'], feedback, keep)
+                goal.request.query, self._parameters['generate_timeout'], feedback, cancellation)
         finally:
             self.pending -= 1
-            self._tickets.pop(key, None)
-            self._canceled.discard(key)
+            del self._cancellations[key]
         if goal.is_cancel_requested and answer.finish_reason == CANCELED:
             goal.canceled()
         elif answer.finish_reason in (STOP, LENGTH):
@@ -81,10 +92,9 @@ class Servers:
         return Generate.Result(answer=answer)
 
     def _on_cancel(self, goal):
+        # The goal may not run yet; its callback then finds the wish.
         key = bytes(goal.goal_id.uuid)
-        self._canceled.add(key)
-        if key in self._tickets:
-            self._tickets[key].cancel()
+        self._cancellations.setdefault(key, Cancellation()).cancel()
         return CancelResponse.ACCEPT
 
     def _on_set_prompts(self, request, response):
