@@ -62,24 +62,32 @@ def put(client, question: dict):
     return answer, client.now()
 
 
-def ask_all(client, begin: int, segments: list):
-    """Yield (question, answer, ns of arrival, ns of the source in the bag) over the bag's time."""
-    for segment in segments:
-        until = begin / 1e9 + segment['t0'] + MARGIN
-        time.sleep(max(0.0, until - client.now() / 1e9))
-        print(f'\n{segment["t0"]:5.1f} s')
-        for question in segment['questions']:
-            answer, arrived = put(client, question)
-            stamp = answer.header.stamp.sec * 1_000_000_000 + answer.header.stamp.nanosec
-            yield question, answer, arrived, stamp
+def ask_all(client, begin: int, period: float, segments: list):
+    """Ask every question while its scene is in view; yield (question, answer, ns of arrival).
+
+    What a slow machine asks too late for one scene, it asks again in the next round.
+    """
+    waiting = [list(segment['questions']) for segment in segments]
+    for turn in range(ROUNDS):
+        last = turn == ROUNDS - 1
+        for segment, questions in zip(segments, waiting):
+            start, end = (begin / 1e9 + turn * period + segment[key] for key in ('t0', 't1'))
+            if not questions or (client.now() / 1e9 > end - MARGIN and not last):
+                continue
+            time.sleep(max(0.0, start + MARGIN - client.now() / 1e9))
+            print(f'\n{segment["t0"]:5.1f} s')
+            for question in list(questions):
+                answer, arrived = put(client, question)
+                if answer.images and not start <= stamp_ns(answer) / 1e9 < end and not last:
+                    print('\n    too late for this scene: asked again in the next round')
+                    continue
+                questions.remove(question)
+                yield question, answer, arrived
 
 
-def frames_of_bag() -> dict:
-    """Return {ns since the bag's beginning: RGB}."""
-    from demo.player import images
-    from nanovlm_ros.imaging import decode_compressed
-
-    return {offset: decode_compressed(message.data) for offset, message in images(BAG)}
+def stamp_ns(answer) -> int:
+    """Return the stamp of the newest image of an answer in ns."""
+    return answer.header.stamp.sec * 1_000_000_000 + answer.header.stamp.nanosec
 
 
 def report(asked: list) -> dict:
@@ -98,29 +106,34 @@ def _p50(seconds) -> float:
     return round(median(seconds) * 1000, 1)
 
 
-def run(client, node: subprocess.Popen, player: subprocess.Popen) -> int:
+def run(client, node: subprocess.Popen, player: subprocess.Popen, bag: dict) -> int:
     """Ask everything, write the sheet, print the result; return the exit code."""
     from demo.judge import is_right
     from demo.sheet import Tile, save_sheet
+    from nanovlm_ros.imaging import decode_compressed
 
-    frames, asked, tiles = frames_of_bag(), [], []
-    begin = int(player.stdout.readline())
-    for question, answer, arrived, stamp in ask_all(
-            client, begin, json.loads(TRUTH.read_text())['segments']):
+    asked, tiles = [], []
+    line = player.stdout.readline()
+    if not line:
+        print('The player did not start.', file=sys.stderr)
+        return 1
+    begin, period = int(line), period_ns(bag)
+    segments = json.loads(TRUTH.read_text())['segments']
+    for question, answer, arrived in ask_all(client, begin, period / 1e9, segments):
         right = is_right(question, answer.text, answer.json)
-        asked.append((right, answer, (arrived - stamp) / 1e9))
+        asked.append((right, answer, (arrived - stamp_ns(answer)) / 1e9))
         print(f'\n    {"right" if right else "WRONG, expected " + str(question["expected"])}'
               f'  first token {answer.timings.first_token * 1000:.0f} ms,'
               f' answer {answer.timings.total * 1000:.0f} ms')
-        if stamp - begin in frames:
-            tiles.append(Tile(frames[stamp - begin], question['prompt'],
+        source = bag.get((stamp_ns(answer) - begin) % period)
+        if source is not None:
+            tiles.append(Tile(decode_compressed(source.data), question['prompt'],
                               answer.text or answer.error_message, right))
         if node.poll() is not None:
             print(f'The node ended with exit code {node.returncode}.', file=sys.stderr)
             return 1
     save_sheet(tiles, SHEET)
-    print(f'\nThe frames with their answers are in {SHEET.relative_to(Path.cwd())}\n'
-          if SHEET.is_relative_to(Path.cwd()) else f'\n{SHEET}\n')
+    print(f'\nThe frames with their answers are in {os.path.relpath(SHEET)}\n')
     result = report(asked)
     print(json.dumps(result))
     return int(result['correct'] < PASS * result['asked'])

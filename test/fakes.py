@@ -56,7 +56,8 @@ class FakeModel:
 
     `reply(turns)` is the text of an answer (bytes are sent as they are);
     `before(stage)` is called before 'preprocess', 'vision', 'prefill' and 'decode'
-    and may wait or raise; `logits(position)`, if given, replaces the script.
+    and may wait or raise; `logits(position)`, if given, replaces the script:
+    `position` counts the tokens of one answer.
     """
 
     name = 'fake'
@@ -72,6 +73,8 @@ class FakeModel:
         self.reply, self.before, self.logits = reply, before, logits
         self.token_seconds = token_seconds
         self.sequences: Dict[int, List[int]] = {}  # what each one has still to say
+        self.positions: Dict[int, int] = {}        # how many tokens each one was asked for
+        self.kept: List[bool] = []                 # `keep` of each release
         self.batches: List[int] = []               # sizes of the decode steps
         self.threads = set()
         self.closed = False
@@ -113,8 +116,10 @@ class FakeModel:
         return np.stack([self._say(sequence) for sequence in sequences])
 
     def _say(self, sequence):
+        position = self.positions.get(sequence, 0)
+        self.positions[sequence] = position + 1
         if self.logits is not None:
-            return self.logits(len(self.batches))
+            return self.logits(position)
         row = np.zeros(self.vocab_size, np.float32)
         left = self.sequences[sequence]
         row[left.pop(0) if left else EOS] = 50
@@ -122,6 +127,8 @@ class FakeModel:
 
     def release(self, sequence, keep):
         del self.sequences[sequence]
+        self.positions.pop(sequence, None)
+        self.kept.append(keep)
 
     def reset(self):
         self.resets += 1

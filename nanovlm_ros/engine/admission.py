@@ -20,6 +20,9 @@ def check_query(query: Query, context_length: int, max_images: int) -> None:
     if len(query.frames) > max_images:
         raise _invalid(f'The query brings {len(query.frames)} images; this model takes at most '
                        f'{max_images}.')
+    if query.image_ages and len(query.image_ages) != len(query.frames):
+        raise _invalid(f'The query brings {len(query.frames)} images and '
+                       f'{len(query.image_ages)} ages; give one age an image, or none at all.')
     _check_config(query.config)
 
 

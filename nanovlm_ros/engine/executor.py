@@ -9,54 +9,41 @@ a running batch after its prefill, and no flag waits longer than one step.
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any, Callable, List, Optional
+from concurrent.futures import Future
+from typing import Callable, Dict, Iterable, List, Optional
+
+import numpy as np
 
 from nanovlm_ros.engine.admission import check_query
-from nanovlm_ros.engine.request_queue import RequestQueue
+from nanovlm_ros.engine.ends import CLOSING, REPLACED, End, end_of
 from nanovlm_ros.engine.request import Request, Ticket
-from nanovlm_ros.engine.sampler import Sampler
+from nanovlm_ros.engine.request_queue import RequestQueue
+from nanovlm_ros.engine.stats import ExecutorStats, Meter
 from nanovlm_ros.engine.structured import compile_schema
-from nanovlm_ros.engine.text_stream import TextStream
 from nanovlm_ros.models.prompt import Turn
 from nanovlm_ros.types import (
-    CANCELED, ERROR, LENGTH, STOP, TIMEOUT, Answer, ErrorCode, NanoVlmError, Query, TextChunk)
+    ERROR, LENGTH, STOP, Answer, ErrorCode, NanoVlmError, Query, TextChunk)
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExecutorStats:
-    """A reading of the executor."""
-
-    queued: int
-    running: int
-    completed: int            # requests that ended without an error
-    failed: int
-    live_missed: int          # live ticks replaced by newer ones
-    tokens_per_second: float  # of decode steps, moving average
-    stuck_for: float          # s since the current step began; 0 when idle
 
 
 class MlcExecutor:
     """Runs queries on one thread of its own; every public method may be called from any."""
 
-    def __init__(self, load: Callable[[], Any], *, queue_size: int = 8, max_sequences: int = 4):
+    def __init__(self, load: Callable, *, queue_size: int = 8, max_sequences: int = 4):
         self._load = load
         self._max_sequences = max_sequences
         self._queue = RequestQueue(queue_size)
         self._running: List[Request] = []
-        self._history: List[Turn] = []
+        self._conversation: List[Turn] = []
+        self._resets: List['Future[None]'] = []
+        self._meter = Meter()
+        # Guards which requests wait and run, and the flags below.
         self._changed = threading.Condition()
-        self._reset_done: List[threading.Event] = []
-        self._model: Any = None
         self._stopping = False
-        self._abandoned = ''
-        self._load_error: Optional[BaseException] = None
-        self._ready = threading.Event()
-        self._step_began: Optional[float] = None
-        self._completed = self._failed = 0
-        self._rate = 0.0
+        self._abandoned = ''  # why, once it is
+        self._model = None
+        self._loaded: 'Future[None]' = Future()
         self._thread = threading.Thread(target=self._main, name='mlc-executor', daemon=True)
 
     # -- called from any thread ---------------------------------------------------------------
@@ -64,10 +51,11 @@ class MlcExecutor:
     def start(self) -> None:
         """Start the thread; return when the model is loaded, raise what loading raised."""
         self._thread.start()
-        self._ready.wait()
-        if self._load_error is not None:
+        try:
+            self._loaded.result()
+        except BaseException:
             self._thread.join()
-            raise self._load_error
+            raise
 
     @property
     def model(self):
@@ -78,67 +66,71 @@ class MlcExecutor:
                on_answer: Callable[[Answer], None], *, live: bool = False) -> Ticket:
         """Accept a query, which then ends exactly once: a last chunk, then an answer.
 
-        The callbacks run on the executor's thread (at shutdown on the caller's) and
-        must not block. Live ticks come after queries, and a newer one replaces the
-        one that waits. Raises NanoVlmError INVALID_REQUEST, BAD_SCHEMA, QUEUE_FULL,
-        NOT_READY or SHUTTING_DOWN; then no callback is called.
+        The callbacks run on the executor's thread, or on the one that ended the
+        request (by a newer live tick, `abandon` or `shutdown`), and must not block.
+        Live ticks come after queries, and a newer one replaces the one that waits.
+        Raises NanoVlmError INVALID_REQUEST, BAD_SCHEMA, QUEUE_FULL, NOT_READY or
+        SHUTTING_DOWN; then no callback is called.
         """
         model = self._model
-        if self._stopping:
-            raise NanoVlmError(ErrorCode.SHUTTING_DOWN, 'The node is shutting down.')
-        if model is None or self._abandoned:
+        self._check_open()
+        if model is None:
             raise NanoVlmError(ErrorCode.NOT_READY,
-                               self._abandoned or 'The model is not loaded yet; try again later.')
+                               'The model is not loaded yet; try again later.')
         check_query(query, model.context_length, model.max_images)
         schema = compile_schema(query.json_schema, model.tokenizer)
         request = Request(query, schema, on_chunk, on_answer, live, model.name, self._wake)
         with self._changed:
-            if self._stopping:
-                raise NanoVlmError(ErrorCode.SHUTTING_DOWN, 'The node is shutting down.')
+            self._check_open()
             replaced = self._queue.put(request)
             self._changed.notify()
         if replaced is not None:
-            self._end(replaced, CANCELED, ErrorCode.CANCELED,
-                      'A newer live frame took the place of this one.')
+            self._end(replaced, REPLACED)
         return Ticket(request)
 
     def reset(self) -> None:
-        """Forget the conversation and the cached prefixes; return when it is done."""
-        done = threading.Event()
+        """Forget the conversation and the cached prefixes; return when it is done.
+
+        Takes effect between two steps: what runs goes on, but is not remembered.
+        Raises what the model raised, NOT_READY when the executor was abandoned and
+        SHUTTING_DOWN when it ends. Not for callbacks: those run on the thread that it
+        waits for.
+        """
+        done: 'Future[None]' = Future()
         with self._changed:
-            if not self._alive():
-                return
-            self._reset_done.append(done)
+            self._check_open()
+            self._resets.append(done)
             self._changed.notify()
-        done.wait()
+        done.result()
 
     def stats(self) -> ExecutorStats:
         """Return counts and speeds as of now."""
-        began = self._step_began
-        return ExecutorStats(
-            queued=len(self._queue), running=len(self._running), completed=self._completed,
-            failed=self._failed, live_missed=self._queue.live_missed,
-            tokens_per_second=self._rate,
-            stuck_for=time.monotonic() - began if began is not None else 0.0)
+        return self._meter.read(len(self._queue), len(self._running), self._queue.live_missed)
 
     def abandon(self, message: str) -> None:
-        """End everything with MODEL_ERROR, now, because a step is stuck; take no more."""
+        """End everything with MODEL_ERROR, now, because a step is stuck; take no more.
+
+        What the step brings, should it ever return, is dropped.
+        """
         with self._changed:
             self._abandoned = message
-            requests = self._queue.drain() + list(self._running)
-        for request in requests:
-            self._end(request, ERROR, ErrorCode.MODEL_ERROR, message)
+        self._end_all((ERROR, ErrorCode.MODEL_ERROR, message))
 
     def shutdown(self, timeout: float = 10.0) -> bool:
-        """End everything with SHUTTING_DOWN, free the model; True if the thread ended in time."""
+        """End everything with SHUTTING_DOWN, free the model; True if the thread ended in time.
+
+        May be called again. When a step takes longer than `timeout`, its requests end
+        here and now, and the model is freed whenever the step returns.
+        """
         with self._changed:
             self._stopping = True
             waiting = self._queue.drain()
             self._changed.notify()
         for request in waiting:
-            self._end(request, ERROR, ErrorCode.SHUTTING_DOWN, 'The node is shutting down.')
+            self._end(request, CLOSING)
         if self._thread.is_alive():
             self._thread.join(timeout)
+        self._end_all(CLOSING)
         return not self._thread.is_alive()
 
     # -- on the thread ------------------------------------------------------------------------
@@ -146,54 +138,62 @@ class MlcExecutor:
     def _main(self) -> None:
         try:
             self._model = self._load()
-        except BaseException as error:  # handed to start(), which raises it
-            self._load_error = error
+        except BaseException as error:
+            self._loaded.set_exception(error)  # start() raises it
             return
-        finally:
-            self._ready.set()
-        try:
-            while self._wait_for_work():
+        self._loaded.set_result(None)
+        while self._wait_for_work():
+            try:
                 self._turn()
-        finally:
-            for request in list(self._running):
-                self._end_running(request, ERROR, ErrorCode.SHUTTING_DOWN,
-                                  'The node is shutting down.')
-            self._model.close()
-            self._model = None
-            with self._changed:
-                waiting, self._reset_done = self._reset_done, []
-            for done in waiting:
-                done.set()
+            except Exception as error:  # no failure of a request comes so far
+                LOG.exception('The executor failed between two steps; what ran has ended.')
+                for request in list(self._running):
+                    self._fail(request, error)
+        for request in list(self._running):
+            self._end_running(request, CLOSING)
+        self._end_all(CLOSING)  # resets that wait
+        model, self._model = self._model, None
+        try:
+            model.close()
+        except Exception:
+            LOG.exception('The model could not be closed.')
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            while not (self._stopping or self._running or self._reset_done or len(self._queue)):
+            while not (self._stopping or self._running or self._resets or len(self._queue)):
                 self._changed.wait()
             return not self._stopping
 
     def _turn(self) -> None:
-        self._do_resets()
-        self._end_overdue()
+        self._forget_if_asked()
+        self._end_what_is_due()
         self._take_up()
         self._decode()
 
-    def _do_resets(self) -> None:
+    def _forget_if_asked(self) -> None:
         with self._changed:
-            waiting, self._reset_done = self._reset_done, []
-        if waiting:
-            self._history.clear()
+            resets, self._resets = self._resets, []
+        if not resets:
+            return
+        self._conversation = []  # what runs goes on with the old one, which nobody continues
+        for request in self._running:
+            request.keep_rows = False
+        try:
             self._model.reset()
-        for done in waiting:
-            done.set()
+        except Exception as error:
+            LOG.exception('The model could not be reset.')
+            _settle(resets, error)
+        else:
+            _settle(resets)
 
-    def _end_overdue(self) -> None:
-        now = time.monotonic()
-        for request in self._queue.remove(lambda r: r.canceled or r.query.deadline <= now):
-            self._end(request, *_reason_to_stop(request))
+    def _end_what_is_due(self) -> None:
+        for request in self._queue.remove(lambda request: request.due() is not None):
+            self._end(request, request.due())
         for request in list(self._running):
-            if request.canceled or request.query.deadline <= now:
-                self._end_running(request, *_reason_to_stop(request))
-            elif request.done:  # abandoned from another thread
+            end = request.due()
+            if end is not None:
+                self._end_running(request, end)
+            elif request.done:  # abandoned
                 self._leave(request, keep=False)
 
     def _take_up(self) -> None:
@@ -208,133 +208,115 @@ class MlcExecutor:
             self._running.append(request)
         request.seconds['queued'] = time.monotonic() - request.accepted
         try:
-            logits = self._prefill(request)
-            self._after_logits(request, logits)
+            for stage in (self._prepare, self._see, self._prefill):
+                end = request.due()
+                if end is not None:
+                    self._end_running(request, end)
+                    return
+                stage(request)
         except Exception as error:
             self._fail(request, error)
 
-    def _prefill(self, request: Request):
-        model, query = self._model, request.query
-        with self._step(request, 'preprocess'):
-            history = self._history if query.keep_history else []
-            request.turns = [*history, Turn(request.user_text, query.frames)]
-            request.prompt = model.tokenize(request.turns, query.system_prompt)
-            room = model.context_length - request.prompt.n_tokens
-            if room < 1:
-                raise NanoVlmError(
-                    ErrorCode.CONTEXT_OVERFLOW,
-                    f'The prompt takes {request.prompt.n_tokens} tokens and the context holds '
-                    f'{model.context_length}; ask with fewer or no images, a shorter prompt'
-                    + (', or forget the conversation with ~/reset.' if history else '.'))
-            model.preprocess(request.prompt)
-            request.budget = min(query.config.max_new_tokens, room)
-            request.sampler = Sampler(query.config, request.prompt.text_ids, model.vocab_size)
-            request.stream = TextStream(model.tokenizer, query.config.stop + model.stop_strings)
-            if request.schema is not None:
-                request.constraint = request.schema.constraint(model.vocab_size)
-        with self._step(request, 'vision'):
-            model.encode_images(request.prompt)
-        with self._step(request, 'prefill'):
-            request.sequence, request.cached_tokens, logits = model.prefill(request.prompt)
-        return logits
+    def _prepare(self, request: Request) -> None:
+        with self._meter.step(request.seconds, 'preprocess'):
+            request.prepare(self._model, self._conversation)
+            self._model.preprocess(request.prompt)
+
+    def _see(self, request: Request) -> None:
+        with self._meter.step(request.seconds, 'vision'):
+            self._model.encode_images(request.prompt)
+
+    def _prefill(self, request: Request) -> None:
+        with self._meter.step(request.seconds, 'prefill'):
+            request.sequence, request.cached_tokens, logits = self._model.prefill(request.prompt)
+        self._take_token(request, logits)
 
     def _decode(self) -> None:
         """Run one token of every sequence, in one batch."""
         batch = list(self._running)
         if not batch:
             return
-        began = time.monotonic()
+        step: Dict[str, float] = {}
         try:
-            with self._step():
+            with self._meter.step(step, 'decode'):
                 logits = self._model.decode([r.sequence for r in batch],
                                             [r.next_token for r in batch])
         except Exception as error:
-            for request in batch:
+            # A batch that does not fit has changed nothing: the newest gives way to the others.
+            full = isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY
+            for request in batch[-1:] if full else batch:
                 self._fail(request, error)
             return
-        spent = time.monotonic() - began
-        self._rate = 0.9 * self._rate + 0.1 * len(batch) / max(spent, 1e-9)
+        self._meter.decoded(len(batch), step['decode'])
         for request, row in zip(batch, logits):
-            request.seconds['decode'] = request.seconds.get('decode', 0.0) + spent
+            request.seconds['decode'] = request.seconds.get('decode', 0.0) + step['decode']
             try:
-                self._after_logits(request, row)
+                self._take_token(request, row)
             except Exception as error:
                 self._fail(request, error)
 
-    def _after_logits(self, request: Request, logits) -> None:
+    def _take_token(self, request: Request, logits: np.ndarray) -> None:
         reason = request.take(logits, self._model.stop_ids)
         if reason is not None:
-            self._end_running(request, reason)
+            self._end_running(request, (reason, ErrorCode.NONE, ''))
 
-    def _end_running(self, request: Request, reason: str, code: ErrorCode = ErrorCode.NONE,
-                     message: str = '') -> None:
-        good = reason in (STOP, LENGTH)
-        # The history is complete before the asker can ask again.
-        if good and request.query.keep_history and not request.done:
-            text = request.stream.text
-            self._history = [*request.turns[:-1],
-                             Turn(request.user_text, request.query.frames, text)]
-        self._leave(request, keep=good)
-        self._end(request, reason, code, message)
+    def _end_running(self, request: Request, end: End) -> None:
+        self._leave(request, keep=request.keep_rows and end[0] in (STOP, LENGTH))
+        self._end(request, end)
 
     def _leave(self, request: Request, keep: bool) -> None:
         with self._changed:
-            self._running.remove(request)
-        if request.sequence is not None:
-            self._model.release(request.sequence, keep)
+            if request in self._running:
+                self._running.remove(request)
+        sequence, request.sequence = request.sequence, None
+        if sequence is None:
+            return
+        try:
+            self._model.release(sequence, keep)
+        except Exception:
+            LOG.exception('Sequence %s could not be released.', sequence)
 
     def _fail(self, request: Request, error: Exception) -> None:
         """End one request by an exception; the others go on."""
-        if isinstance(error, NanoVlmError):
-            code, message = error.code, error.message
-        elif isinstance(error, MemoryError):
-            code, message = ErrorCode.OUT_OF_MEMORY, f'Out of memory: {error}'
-        else:
-            code, message = ErrorCode.MODEL_ERROR, f'{type(error).__name__}: {error}'
+        end = end_of(error)
+        if end[1] == ErrorCode.MODEL_ERROR:
             LOG.error('Request %s failed.', request.query.request_id, exc_info=error)
-        self._end_running(request, ERROR, code, message)
+        self._end_running(request, end)
 
-    # -- helpers ------------------------------------------------------------------------------
+    # -- on any thread ------------------------------------------------------------------------
 
-    def _end(self, request: Request, reason: str, code: ErrorCode = ErrorCode.NONE,
-             message: str = '') -> None:
-        if not request.finish(reason, code, message):
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise NanoVlmError(*CLOSING[1:])
+        if self._abandoned:
+            raise NanoVlmError(ErrorCode.NOT_READY, self._abandoned)
+
+    def _end(self, request: Request, end: End) -> None:
+        answer = request.finish(*end)
+        if answer is None:
             return
+        self._meter.ended(answer.error_code)
+        if answer.error_code != ErrorCode.NONE:
+            LOG.info('Request %s ended with %s: %s', answer.request_id, answer.error_code.name,
+                     answer.error_message)
+
+    def _end_all(self, end: End) -> None:
+        """End what waits and, for the asker, what runs; its rows are the thread's to free."""
         with self._changed:
-            if code == ErrorCode.NONE:
-                self._completed += 1
-            else:
-                self._failed += 1
+            requests = self._queue.drain() + list(self._running)
+            resets, self._resets = self._resets, []
+        for request in requests:
+            self._end(request, end)
+        _settle(resets, NanoVlmError(*end[1:]))
 
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify()
 
-    def _alive(self) -> bool:
-        return self._thread.is_alive() and not self._stopping
 
-    def _step(self, request: Optional[Request] = None, name: str = '') -> '_Step':
-        return _Step(self, request, name)
-
-
-class _Step:
-    """Times a piece of work on the thread and shows the watchdog that it goes on."""
-
-    def __init__(self, executor: MlcExecutor, request: Optional[Request], name: str):
-        self._executor, self._request, self._name = executor, request, name
-
-    def __enter__(self) -> None:
-        self._executor._step_began = time.monotonic()
-
-    def __exit__(self, *_) -> None:
-        began, self._executor._step_began = self._executor._step_began, None
-        if self._request is not None:
-            self._request.seconds[self._name] = time.monotonic() - began
-
-
-def _reason_to_stop(request: Request):
-    if request.canceled:
-        return CANCELED, ErrorCode.CANCELED, 'The request was canceled.'
-    return TIMEOUT, ErrorCode.TIMEOUT, (
-        'The deadline passed before the answer was complete; allow more time or ask for fewer '
-        'tokens.')
+def _settle(resets: 'Iterable[Future[None]]', error: Optional[Exception] = None) -> None:
+    for done in resets:
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -25,8 +25,7 @@ def load(model: str = '', *, device: str = 'auto', quantization: str = 'q4f16_1'
     read. Raises NanoVlmError(MODEL_ERROR or INVALID_REQUEST) with a sentence.
     """
     _check(device, quantization, context_length, max_sequences)
-    # The node never compiles in its own process, so TVM's runtime is all it loads.
-    os.environ.setdefault('TVM_USE_RUNTIME_LIB', '1')
+    _prepare_libraries()
     from nanovlm_ros.engine.build import library, packed_weights
     from nanovlm_ros.engine.model import VisionLanguageModel
     from nanovlm_ros.mlc.language_model import LanguageModel
@@ -49,6 +48,15 @@ def load(model: str = '', *, device: str = 'auto', quantization: str = 'q4f16_1'
     ready = VisionLanguageModel(checkpoint, decoder, context)
     ready.warm_up()
     return ready
+
+
+def _prepare_libraries() -> None:
+    """Set what TVM and torch read from the environment when they are first imported."""
+    # The node never compiles in its own process, so TVM's runtime is all it loads.
+    os.environ.setdefault('TVM_USE_RUNTIME_LIB', '1')
+    # A robot's processor is shared: OpenMP threads that spin at a barrier while the
+    # others wait for a core made the vision tower ten times slower.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
 def resolve(model: str) -> Path:

@@ -9,12 +9,14 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 
+from nanovlm_ros.engine.ends import BY_ASKER, LATE, End
 from nanovlm_ros.engine.sampler import Sampler
 from nanovlm_ros.engine.structured import Constraint, JsonSchema
 from nanovlm_ros.engine.text_stream import TextStream
 from nanovlm_ros.models.prompt import Prompt, Turn
 from nanovlm_ros.types import (
-    ERROR, LENGTH, STOP, Answer, ErrorCode, ImageRef, JsonStatus, Query, TextChunk, Timings)
+    ERROR, LENGTH, STOP, Answer, ErrorCode, ImageRef, JsonStatus, NanoVlmError, Query, TextChunk,
+    Timings)
 
 LOG = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ class Request:
     accepted: float = field(default_factory=time.monotonic)
     canceled: bool = False
     done: bool = False
-    turns: List[Turn] = field(default_factory=list)
+    conversation: Optional[List[Turn]] = None  # what it continues; None: it stands alone
+    keep_rows: bool = True                     # its rows may serve later prompts
     prompt: Optional[Prompt] = None
     sequence: Optional[int] = None
     sampler: Optional[Sampler] = None
@@ -62,10 +65,12 @@ class Request:
     completion_tokens: int = 0
     cached_tokens: int = 0
     seconds: Dict[str, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # Guards the text and `done`: a watchdog may end a request while its step still runs.
+    # Reentrant, for callbacks that do so themselves.
+    _lock: threading.RLock = field(default_factory=threading.RLock)
     _chunks: int = 0
     _unsent: str = ''
-    _last_sent: float = 0.0
+    _last_sent: float = float('-inf')
 
     @property
     def user_text(self) -> str:
@@ -73,47 +78,87 @@ class Request:
         prompt = self.query.prompt.strip()
         return f'{prompt} {self.schema.instruction()}' if self.schema else prompt
 
+    def due(self) -> Optional[End]:
+        """Return how it must end now because it was canceled or is late, else None."""
+        if self.canceled:
+            return BY_ASKER
+        return LATE if time.monotonic() >= self.query.deadline else None
+
+    def prepare(self, model, conversation: List[Turn]) -> None:
+        """Tokenise, and make what sampling needs. Raises CONTEXT_OVERFLOW."""
+        query = self.query
+        self.conversation = conversation if query.keep_history else None
+        turns = [*(self.conversation or ()), Turn(self.user_text, query.frames)]
+        self.prompt = model.tokenize(turns, query.system_prompt)
+        room = model.context_length - self.prompt.n_tokens
+        if room < 1:
+            raise NanoVlmError(
+                ErrorCode.CONTEXT_OVERFLOW,
+                f'The prompt takes {self.prompt.n_tokens} tokens and the context holds '
+                f'{model.context_length}; ask with fewer or no images, a shorter prompt'
+                + (', or forget the conversation with ~/reset.' if self.conversation else '.'))
+        self.budget = min(query.config.max_new_tokens, room)
+        self.sampler = Sampler(query.config, self.prompt.text_ids, model.vocab_size)
+        self.stream = TextStream(model.tokenizer, query.config.stop + tuple(model.stop_strings))
+        if self.schema is not None:
+            self.constraint = self.schema.constraint(model.vocab_size)
+
     def take(self, logits: np.ndarray, stop_ids) -> Optional[str]:
         """Sample a token and show its text; return the finish reason when it was the last."""
+        assert self.sampler is not None and self.stream is not None, 'prepare() comes first'
         allowed = self.constraint.allowed() if self.constraint else None
         token = self.sampler.sample(logits, allowed)
         self.budget -= 1
         if token in stop_ids:
             return STOP
-        self.completion_tokens += 1
-        self.next_token = token
         if self.constraint:
             self.constraint.accept(token)
-        self._show(self.stream.push(token))
+        with self._lock:
+            if self.done:  # ended from another thread, while the step ran
+                return STOP
+            self.completion_tokens += 1
+            self.next_token = token
+            self._show(self.stream.push(token))
         if self.stream.stopped or (self.constraint and self.constraint.complete):
             return STOP
         return LENGTH if self.budget <= 0 else None
 
-    def finish(self, reason: str, code: ErrorCode = ErrorCode.NONE, message: str = '') -> bool:
-        """Hand over the last chunk and the answer; True for the one call that did."""
+    def finish(self, reason: str, code: ErrorCode = ErrorCode.NONE,
+               message: str = '') -> Optional[Answer]:
+        """Hand over the last chunk and the answer; return it from the one call that did.
+
+        A good end is added to the conversation first, for the asker may ask again at once.
+        """
         with self._lock:
             if self.done:
-                return False
+                return None
             self.done = True
-        text = ''
-        if self.stream is not None:
-            self._unsent += self.stream.finish()
-            text = self.stream.text
-        answer = self._answer(reason, text, code, message)
-        self._send(TextChunk(self.query.request_id, self._chunks, self._unsent, True, text, reason))
-        self._call(self.on_answer, answer)
-        return True
+            text = ''
+            if self.stream is not None:
+                self._unsent += self.stream.finish()
+                text = self.stream.text
+            if self._unsent:
+                self.seconds.setdefault('first_token', time.monotonic() - self.accepted)
+            answer = self._answer(reason, text, code, message)
+            if self.conversation is not None and answer.finish_reason in (STOP, LENGTH):
+                self.conversation.append(Turn(self.user_text, self.query.frames, text))
+            self._call(self.on_chunk, TextChunk(
+                self.query.request_id, self._chunks, self._unsent, True, text,
+                answer.finish_reason))
+            self._call(self.on_answer, answer)
+            return answer
 
     def _show(self, delta: str) -> None:
         self._unsent += delta
         now = time.monotonic()
-        if not self._unsent or self.done:
+        if not self._unsent:
             return
         self.seconds.setdefault('first_token', now - self.accepted)
         if now - self._last_sent >= self.query.stream_period:
-            self._send(TextChunk(self.query.request_id, self._chunks, self._unsent))
+            chunk = TextChunk(self.query.request_id, self._chunks, self._unsent)
             self._chunks += 1
             self._unsent, self._last_sent = '', now
+            self._call(self.on_chunk, chunk)
 
     def _answer(self, reason, text, code, message) -> Answer:
         status, document = JsonStatus.NOT_REQUESTED, ''
@@ -138,9 +183,6 @@ class Request:
             cached_tokens=self.cached_tokens, completion_tokens=self.completion_tokens,
             timings=Timings(**self.seconds, total=now - self.accepted), model=self.model_name,
             error_code=code, error_message=message)
-
-    def _send(self, chunk: TextChunk) -> None:
-        self._call(self.on_chunk, chunk)
 
     def _call(self, callback, argument) -> None:
         try:

@@ -43,7 +43,10 @@ class RequestQueue:
                 if not (skip_history and request.query.keep_history):
                     self._queries.remove(request)
                     return request
-            live, self._live = self._live, None
+            live = self._live
+            if live is None or (skip_history and live.query.keep_history):
+                return None
+            self._live = None
             return live
 
     def remove(self, condition: Callable[[Request], bool]) -> List[Request]:

@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from nanovlm_ros.types import GenerationConfig
+from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError
 
 
 class Sampler:
@@ -21,7 +21,10 @@ class Sampler:
         self._random = np.random.Generator(np.random.PCG64(config.seed))
 
     def sample(self, logits: np.ndarray, allowed: Optional[np.ndarray] = None) -> int:
-        """Return a token of logits (vocab_size,) among those `allowed` (bool, same shape)."""
+        """Return a token of logits (vocab_size,) among those `allowed` (bool, same shape).
+
+        Raises MODEL_ERROR when the logits allow none: NaN, infinite, or all masked.
+        """
         penalty = self._config.repetition_penalty
         if penalty != 1:
             seen = logits[self._seen]
@@ -29,6 +32,11 @@ class Sampler:
             logits[self._seen] = np.where(seen > 0, seen / penalty, seen * penalty)
         if allowed is not None:
             logits = np.where(allowed, logits, -np.inf)
+        if not np.isfinite(logits.max()):
+            raise NanoVlmError(
+                ErrorCode.MODEL_ERROR,
+                'No token can be sampled: the logits hold NaN or infinity, or every token is '
+                'masked. The weights or the compiled library may be damaged.')
         token = int(logits.argmax()) if self._config.temperature == 0 else self._draw(logits)
         self._seen[token] = True
         return token

@@ -79,9 +79,12 @@ class JsonSchema:
                                           'max_new_tokens or the timeout.')
         try:
             document = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             return JsonStatus.INVALID, f'The reply is not JSON: {error}.'
-        problem = next(self._validator.iter_errors(document), None)
+        try:
+            problem = next(self._validator.iter_errors(document), None)
+        except Exception as error:  # the validator has bounds of its own, on sizes and depths
+            return JsonStatus.INVALID, f'The JSON cannot be checked against its schema: {error}'
         if problem is not None:
             return JsonStatus.INVALID, f'The JSON breaks its schema: {problem.message}'
         return JsonStatus.VALID, ''
@@ -95,6 +98,8 @@ class Constraint:
         from llguidance.numpy import allocate_token_bitmask
 
         self._matcher = LLMatcher(tokenizer, grammar)
+        if self._matcher.is_error():
+            raise _bad(f'The JSON schema cannot be used: {self._matcher.get_error()}')
         self._bits = allocate_token_bitmask(1, tokenizer.vocab_size)
         self._vocab_size = vocab_size
 
@@ -113,8 +118,10 @@ class Constraint:
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(self._matcher, self._bits, 0)
-        bits = np.unpackbits(self._bits[0].view(np.uint8), bitorder='little')
-        return bits[:self._vocab_size].astype(bool)
+        bits = np.unpackbits(self._bits[0].view(np.uint8), bitorder='little')[:self._vocab_size]
+        allowed = np.zeros(self._vocab_size, bool)  # ids that the grammar does not know: never
+        allowed[:len(bits)] = bits
+        return allowed
 
     def accept(self, token: int) -> None:
         """Move on by a token that was allowed."""

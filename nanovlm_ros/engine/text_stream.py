@@ -40,11 +40,17 @@ class TextStream:
     def _decoded(self, final: bool) -> str:
         before = self._tokenizer.decode(self._ids[self._start:self._read])
         text = self._tokenizer.decode(self._ids[self._start:])
-        pending = len(self._ids) - self._read
-        if text.endswith(INCOMPLETE) and pending < LONGEST_CODE_POINT and not final:
+        pending = self._ids[self._read:]
+        if text.endswith(INCOMPLETE) and len(pending) < LONGEST_CODE_POINT and not final:
             return ''
-        self._start, self._read = self._read, len(self._ids)
-        return text[len(before):]
+        if text.startswith(before):
+            delta = text[len(before):]
+        else:  # bytes that are no text spoil their neighbours when decoded together
+            delta = self._tokenizer.decode(pending)
+        if delta:  # a window of tokens without text would look like the start of a reply
+            self._start = self._read
+        self._read = len(self._ids)
+        return delta
 
     def _show(self, text: str) -> str:
         pending = self._held + text
