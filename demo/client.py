@@ -6,6 +6,7 @@ from typing import Callable
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from nanovlm_ros.action import Generate
 from nanovlm_ros.msg import Answer, Query
@@ -18,7 +19,9 @@ class Client(Node):
     def __init__(self):
         super().__init__('planner')
         self._ask = self.create_client(Ask, '/nanovlm/ask')
-        self._generate = ActionClient(self, Generate, '/nanovlm/generate')
+        self._generate = ActionClient(
+            self, Generate, '/nanovlm/generate',
+            feedback_sub_qos_profile=QoSProfile(depth=1000))  # tokens come in bursts
 
     def wait_for_node(self, timeout: float) -> bool:
         """Wait until the node is active; False after `timeout` seconds."""

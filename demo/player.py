@@ -9,6 +9,7 @@ import argparse
 import array
 import time
 from pathlib import Path
+from typing import Dict
 
 import rclpy
 from rclpy.node import Node
@@ -29,11 +30,19 @@ def images(bag: Path):
             yield stamp - first, message
 
 
+def period_ns(bag: Dict[int, CompressedImage]) -> int:
+    """Return the time from the first image to where the first of the next round belongs."""
+    *_, before, last = bag
+    return 2 * last - before
+
+
 def main() -> None:
-    """Publish on image/compressed until the bag ends."""
+    """Publish on image/compressed until the last round ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('bag', type=Path)
+    parser.add_argument('--rounds', type=int, default=1, help='how often (default: 1)')
     arguments = parser.parse_args()
+    bag = dict(images(arguments.bag))
     rclpy.init()
     node = Node('player')
     publisher = node.create_publisher(
@@ -43,15 +52,23 @@ def main() -> None:
         time.sleep(0.02)
     begin = node.get_clock().now().nanoseconds
     print(begin, flush=True)
-    for offset, recorded in images(arguments.bag):
-        time.sleep(max(0.0, (begin + offset - node.get_clock().now().nanoseconds) / 1e9))
-        message = CompressedImage(format=recorded.format)
-        message.header.frame_id = recorded.header.frame_id
-        stamp = begin + offset
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
-        message.data = array.array('B', recorded.data.tobytes())
-        publisher.publish(message)
+    for turn in range(arguments.rounds):
+        for offset, recorded in bag.items():
+            stamp = begin + turn * period_ns(bag) + offset
+            time.sleep(max(0.0, (stamp - node.get_clock().now().nanoseconds) / 1e9))
+            if not rclpy.ok():  # a signal came
+                return
+            publisher.publish(restamped(recorded, stamp))
     rclpy.shutdown()
+
+
+def restamped(recorded, stamp: int) -> CompressedImage:
+    """Return the message of a recorded image with a stamp in ns."""
+    message = CompressedImage(format=recorded.format)
+    message.header.frame_id = recorded.header.frame_id
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+    message.data = array.array('B', recorded.data.tobytes())
+    return message
 
 
 if __name__ == '__main__':

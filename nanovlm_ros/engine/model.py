@@ -18,6 +18,7 @@ from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 CACHED_FRAMES = 32  # whose embeddings are kept: the newest of a few cameras and windows
+KEPT_PREFIXES = 32  # finished sequences that new prompts are compared with
 
 
 class VisionLanguageModel:
@@ -104,6 +105,8 @@ class VisionLanguageModel:
         useless = self._prefixes.keep(sequence, keys[:self._cache.length(sequence)])
         if useless is not None:
             self._cache.remove(useless)
+        if len(self._prefixes) > KEPT_PREFIXES:
+            self._evict()
 
     def warm_up(self) -> None:
         """Run every part once, so that the first question does not pay for first calls."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Callable, Optional
 
 import rclpy
+from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
@@ -199,7 +200,7 @@ def main(arguments=None) -> int:
         signal.signal(number, lambda number, _: stopping.append(number))
     try:
         node = NanoVlmNode()
-    except (ValueError, rclpy.exceptions.InvalidParameterTypeException) as error:
+    except (ValueError, ParameterException, InvalidParameterTypeException) as error:
         print(f'nanovlm: {error}', file=sys.stderr)
         return 2
     executor = SingleThreadedExecutor()

@@ -99,7 +99,7 @@ TABLE = (
         'become less likely.', 0.01, 10, dynamic=True),
     Row('generation.seed', _D.seed, 'Seed of the sampling.', 0, (1 << 63) - 1, dynamic=True),
     Row('generation.stop', [''], 'An answer ends before the first of these.', dynamic=True),
-    Row('stream.period', 0.0, 'Least time between two chunks of a stream [s].',
+    Row('stream.period', 0.02, 'Least time between two chunks of a stream [s]; 0: each token.',
         0, 60, dynamic=True),
     Row('autostart', True, 'Configure and activate the node when it starts.'),
 )

@@ -6,6 +6,7 @@ from typing import Dict
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
 from nanovlm_ros.action import Generate
@@ -15,6 +16,8 @@ from nanovlm_ros.ros.gateway import Gateway
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.srv import Ask, SetPrompts
 from nanovlm_ros.types import CANCELED, LENGTH, STOP, ErrorCode, NanoVlmError
+
+FEEDBACK_DEPTH = 1000  # chunks
 
 
 class Servers:
@@ -35,7 +38,9 @@ class Servers:
                 (Trigger, 'reset', self._on_reset), (SetBool, 'enable', self._on_enable))]
         self._action = ActionServer(
             node, Generate, '~/generate', self._on_generate, callback_group=group,
-            cancel_callback=self._on_cancel)
+            cancel_callback=self._on_cancel,
+            # Tokens of a small model come faster than they are acknowledged.
+            feedback_pub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
 
     def retire(self) -> None:
         """Take the servers off the graph, once the replies that are owed have gone out.
@@ -116,8 +121,12 @@ class Servers:
         return response
 
     def _on_reset(self, request, response):
-        self._executor.reset()
-        response.success, response.message = True, 'The conversation and its cache are empty.'
+        try:
+            self._executor.reset()
+        except Exception as error:  # what the model raised reaches the client
+            response.success, response.message = False, str(error)
+        else:
+            response.success, response.message = True, 'The conversation and its cache are empty.'
         return response
 
     def _on_enable(self, request, response):
