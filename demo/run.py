@@ -150,7 +150,8 @@ def main() -> int:
     from demo.player import images
 
     began, children = time.monotonic(), []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`
+    for number in (signal.SIGINT, signal.SIGTERM):  # both end by way of `finally`
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         print('Starting the node (the first time it compiles the model) ...', flush=True)
@@ -167,8 +168,6 @@ def main() -> int:
                        stdout=subprocess.PIPE, text=True)
         children.append(player)
         return run(client, node, player, bag)
-    except KeyboardInterrupt:
-        return 130
     finally:
         for child in reversed(children):
             stop(child)

@@ -1,8 +1,10 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A model without weights: it says what it is told to, byte by byte."""
+import json
 import threading
 import time
+from functools import lru_cache
 from typing import Callable, Dict, List
 
 import numpy as np
@@ -11,6 +13,25 @@ from nanovlm_ros.models.prompt import Prompt, Turn
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 EOS = 256  # ids 0..255 are bytes
+
+
+@lru_cache(maxsize=1)
+def _byte_grammar_tokenizer():
+    from llguidance import LLTokenizer
+
+    names = [f'<0x{i:02X}>' for i in range(256)] + ['</s>']
+    document = {
+        'version': '1.0', 'normalizer': None, 'pre_tokenizer': None, 'post_processor': None,
+        'truncation': None, 'padding': None,
+        'added_tokens': [{'id': EOS, 'content': '</s>', 'special': True, 'lstrip': False,
+                          'rstrip': False, 'normalized': False, 'single_word': False}],
+        'decoder': {'type': 'Sequence', 'decoders': [{'type': 'ByteFallback'},
+                                                     {'type': 'Fuse'}]},
+        'model': {'type': 'BPE', 'vocab': {n: i for i, n in enumerate(names)}, 'merges': [],
+                  'unk_token': None, 'byte_fallback': True, 'fuse_unk': False,
+                  'dropout': None, 'continuing_subword_prefix': None,
+                  'end_of_word_suffix': None, 'ignore_merges': False}}
+    return LLTokenizer(json.dumps(document), eos_token=EOS)
 
 
 class FakeTokenizer:
@@ -25,23 +46,7 @@ class FakeTokenizer:
         return bytes(i for i in ids if i != EOS).decode(errors='replace')
 
     def llg(self):
-        import json
-
-        from llguidance import LLTokenizer
-
-        names = [f'<0x{i:02X}>' for i in range(256)] + ['</s>']
-        document = {
-            'version': '1.0', 'normalizer': None, 'pre_tokenizer': None, 'post_processor': None,
-            'truncation': None, 'padding': None,
-            'added_tokens': [{'id': EOS, 'content': '</s>', 'special': True, 'lstrip': False,
-                              'rstrip': False, 'normalized': False, 'single_word': False}],
-            'decoder': {'type': 'Sequence', 'decoders': [{'type': 'ByteFallback'},
-                                                         {'type': 'Fuse'}]},
-            'model': {'type': 'BPE', 'vocab': {n: i for i, n in enumerate(names)}, 'merges': [],
-                      'unk_token': None, 'byte_fallback': True, 'fuse_unk': False,
-                      'dropout': None, 'continuing_subword_prefix': None,
-                      'end_of_word_suffix': None, 'ignore_merges': False}}
-        return LLTokenizer(json.dumps(document), eos_token=EOS)
+        return _byte_grammar_tokenizer()
 
 
 def describe(turns: List[Turn]) -> str:

@@ -10,6 +10,7 @@ from nanovlm_ros.types import ErrorCode, JsonStatus, NanoVlmError
 
 MAX_SCHEMA = 64 << 10  # characters
 MAX_DEPTH = 32
+SHOWN = 300  # characters of what a validator says: it may quote all of the schema
 
 # The spelling of JSON that models write; whitespace would only cost tokens.
 _STYLE = {'whitespace_flexible': False, 'item_separator': ', ', 'key_separator': ': '}
@@ -47,8 +48,9 @@ class JsonSchema:
         grammar = LLMatcher.grammar_from_lark(f'start: / ?/ document\ndocument: %json {document}')
         error = LLMatcher.validate_grammar(grammar, self._tokenizer.llg())
         if error:
-            reason = error.splitlines()[0].split('JSON schema: ')[-1]
-            raise _bad(f'The JSON schema cannot be used: {reason}')
+            # What follows is a listing of the grammar around the schema.
+            reason = error.split('JSON schema: ')[-1].split('\n   1 | ')[0]
+            raise _bad(f'The JSON schema cannot be used: {" ".join(reason.split())}')
         return grammar
 
     def _make_validator(self):
@@ -86,7 +88,7 @@ class JsonSchema:
         except Exception as error:  # the validator has bounds of its own, on sizes and depths
             return JsonStatus.INVALID, f'The JSON cannot be checked against its schema: {error}'
         if problem is not None:
-            return JsonStatus.INVALID, f'The JSON breaks its schema: {problem.message}'
+            return JsonStatus.INVALID, f'The JSON breaks its schema: {problem.message[:SHOWN]}'
         return JsonStatus.VALID, ''
 
 

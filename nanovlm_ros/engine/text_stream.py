@@ -38,18 +38,27 @@ class TextStream:
         return delta if self.stopped else delta + self._out(rest)
 
     def _decoded(self, final: bool) -> str:
-        before = self._tokenizer.decode(self._ids[self._start:self._read])
-        text = self._tokenizer.decode(self._ids[self._start:])
-        pending = self._ids[self._read:]
-        if text.endswith(INCOMPLETE) and len(pending) < LONGEST_CODE_POINT and not final:
-            return ''
-        if text.startswith(before):
+        decode, pending = self._tokenizer.decode, self._ids[self._read:]
+        before, text = decode(self._ids[self._start:self._read]), decode(self._ids[self._start:])
+        if text.startswith(before) and not text.endswith(INCOMPLETE):
             delta = text[len(before):]
-        else:  # bytes that are no text spoil their neighbours when decoded together
-            delta = self._tokenizer.decode(pending)
+        else:
+            # Bytes that are no text spoil their neighbours when decoded together: look for an
+            # end that is whole by itself.
+            for place in range(len(pending)):
+                end = decode(pending[place:])
+                if not end.endswith(INCOMPLETE):
+                    delta = decode(pending[:place]) + end
+                    break
+            else:
+                if len(pending) < LONGEST_CODE_POINT and not final:
+                    return ''
+                # The oldest cannot be part of a code point any more; the others may be.
+                pending = pending if final else pending[:1]
+                delta = decode(pending)
         if delta:  # a window of tokens without text would look like the start of a reply
             self._start = self._read
-        self._read = len(self._ids)
+        self._read += len(pending)
         return delta
 
     def _show(self, text: str) -> str:

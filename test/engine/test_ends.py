@@ -6,7 +6,7 @@ import time
 import weakref
 
 import pytest
-from conftest import PATIENCE, Asker
+from asker import PATIENCE, Asker
 from fakes import FakeModel, gray
 
 from nanovlm_ros.engine.executor import MlcExecutor

@@ -6,10 +6,11 @@ import threading
 import time
 
 import pytest
+from asker import Asker
 from fakes import FakeModel, broken_frame, gray
 
 from nanovlm_ros.engine.executor import MlcExecutor
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.types import ErrorCode, NanoVlmError, Query
 
 
 def refused(call, *arguments, **fields):
@@ -186,7 +187,6 @@ def test_a_corrupt_picture_harms_no_neighbour(make):
 
 def test_shutdown_ends_running_and_waiting_requests_once(gate):
     held = gate('decode')
-    from conftest import Asker
     model = FakeModel(before=held)
     executor = MlcExecutor(lambda: model, max_sequences=1)
     executor.start()
@@ -225,7 +225,6 @@ def test_a_callback_that_raises_harms_nobody(make):
     def fail(_):
         raise RuntimeError('in the callback')
 
-    from nanovlm_ros.types import Query
     asker.executor.submit(Query('x', 'hello'), fail, fail)
     assert asker.ask().finish_reason == 'stop'
 

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import PATIENCE
+from asker import PATIENCE
 from fakes import EOS, FakeModel, gray
 
 from nanovlm_ros.types import ErrorCode, NanoVlmError
