@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tokenizer of a checkpoint: text to ids and back, without surprises from users."""
 import json
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import FrozenSet, List, Sequence
 
@@ -65,9 +65,12 @@ class Tokenizer:
                 'The template does not belong to this model.')
         return token
 
-    @lru_cache(maxsize=1)  # noqa: B019  one tokenizer lives as long as its model
     def llg(self):
         """Return the vocabulary as llguidance wants it, for constrained decoding."""
+        return self._llg
+
+    @cached_property
+    def _llg(self):
         from llguidance import LLTokenizer
 
         return LLTokenizer(self._json, eos_token=min(self.stop_ids))
