@@ -1,15 +1,16 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Asks the node through ~/ask and ~/generate, as a planner would."""
+import time
 from typing import Callable
 
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from nanovlm_ros.action import Generate
-from nanovlm_ros.msg import Answer, Query
+from nanovlm_ros.msg import Answer, ModelStatus, Query
 from nanovlm_ros.srv import Ask
 
 
@@ -22,11 +23,20 @@ class Client(Node):
         self._generate = ActionClient(
             self, Generate, '/nanovlm/generate',
             feedback_sub_qos_profile=QoSProfile(depth=1000))  # tokens come in bursts
+        self._state = ''
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(ModelStatus, '/nanovlm/status', self._on_status, latched)
 
     def wait_for_node(self, timeout: float) -> bool:
         """Wait until the node is active; False after `timeout` seconds."""
-        return (self._ask.wait_for_service(timeout)
+        end = time.monotonic() + timeout
+        while self._state != 'active' and time.monotonic() < end:
+            rclpy.spin_once(self, timeout_sec=0.05)
+        return (self._state == 'active' and self._ask.wait_for_service(timeout)
                 and self._generate.wait_for_server(timeout))
+
+    def _on_status(self, status: ModelStatus) -> None:
+        self._state = status.state
 
     def ask(self, query: Query) -> Answer:
         """Ask through the service."""

@@ -67,6 +67,9 @@ class VisionLanguageModel:
             for frame, rows in zip(frames, self._vision.encode(pixels)):
                 self._embeddings[frame.key] = rows
         self._pixels.clear()
+        for frame in prompt.frames:  # making room must not take what this prompt needs
+            if frame.key in self._embeddings:
+                self._embeddings.move_to_end(frame.key)
         while len(self._embeddings) > max(CACHED_FRAMES, len(prompt.frames)):
             self._embeddings.popitem(last=False)
 
@@ -159,7 +162,6 @@ class VisionLanguageModel:
                 start += len(segment)
                 continue
             if segment.key in self._embeddings:
-                self._embeddings.move_to_end(segment.key)
                 rows[start:start + self._vision.tokens] = self._embeddings[segment.key]
             start += self._vision.tokens
         return rows

@@ -29,7 +29,7 @@ class JsonSchema:
                        'taken. Ask for fewer fields at a time.')
         try:
             schema = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also numbers of too many digits
             raise _bad(f'The JSON schema is not JSON: {error}.') from error
         if not isinstance(schema, dict):
             raise _bad(f'The JSON schema is a {type(schema).__name__}; it must be an object, '

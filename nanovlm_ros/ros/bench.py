@@ -36,7 +36,8 @@ def measure_node(repeat: int, picture: Callable[[], np.ndarray]) -> dict:
     executor.add_node(bench.node)
     spinner = threading.Thread(target=executor.spin, daemon=True)
     try:
-        while not bench.ask_client.wait_for_service(0.1):
+        while bench.state != 'active':
+            executor.spin_once(timeout_sec=0.05)
             if process.poll() is not None:
                 raise RuntimeError(f'The node ended with exit code {process.returncode}.')
         active = time.monotonic() - began
@@ -59,16 +60,23 @@ class _Bench:
         from rclpy.qos import qos_profile_sensor_data
         from sensor_msgs.msg import Image
 
+        from nanovlm_ros.msg import ModelStatus
+        from nanovlm_ros.ros.health import LATCHED
         from nanovlm_ros.srv import Ask
 
         self.node = Node('bench')
         self.ask_client = self.node.create_client(Ask, '/nanovlm/ask')
+        self.state = ''
+        self.node.create_subscription(ModelStatus, '/nanovlm/status', self._on_status, LATCHED)
         self._publisher = self.node.create_publisher(Image, 'image', qos_profile_sensor_data)
         pixels = picture()
         self._message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding='rgb8',
                               step=pixels.shape[1] * 3)
         self._message.data = array.array('B', pixels.tobytes())
         self.node.create_timer(1 / 30, self._publish)
+
+    def _on_status(self, status) -> None:
+        self.state = status.state
 
     def _publish(self) -> None:
         self._message.header.stamp = self.node.get_clock().now().to_msg()

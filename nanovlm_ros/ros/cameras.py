@@ -53,6 +53,10 @@ class Camera:
             self._frame = self._make_frame(self._message, self.name, max_pixels)
         return self._frame
 
+    def forget(self) -> None:
+        """Drop the newest image: its stamp belongs to a time that did not happen."""
+        self._message = self._frame = None
+
     async def next(self, timeout: float, cancellation: Cancellation) -> bool:
         """Wait for an image to arrive; False when none did within `timeout` seconds."""
         future = Future(executor=self._node.executor)

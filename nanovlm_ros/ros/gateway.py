@@ -1,6 +1,10 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Every request's way through the node: into the executor, and out on the topics."""
+"""Every request's way through the node: into the executor, and out on the topics.
+
+It is there as long as the node, so that late replies have their topics, and
+open while the node is active.
+"""
 import time
 import uuid
 from typing import Callable, Optional, Set
@@ -22,43 +26,47 @@ GRACE = 1.0  # s that the executor may be late with an answer before the node re
 class Gateway:
     """Publishes the stream and the answer of each request, and hands them to its asker."""
 
-    def __init__(self, node, executor: MlcExecutor, resolver: Resolver):
-        self._node, self._executor, self._resolver = node, executor, resolver
+    def __init__(self, node):
+        self._node = node
+        self._executor: Optional[MlcExecutor] = None  # while open
+        self._resolver: Optional[Resolver] = None
         self._stream = node.create_publisher(msg.TextChunk, '~/stream', 100)
         self._answers = node.create_publisher(msg.Answer, '~/answers', 100)
         self._active: Set[Cancellation] = set()
-        self.open = False  # the node is active
         self.on_answer: Callable[[Query, Answer], None] = lambda query, answer: None
 
-    def destroy(self) -> None:
-        """Destroy the publishers; the executor must have ended."""
-        self._node.destroy_publisher(self._stream)
-        self._node.destroy_publisher(self._answers)
+    def open(self, executor: MlcExecutor, resolver: Resolver) -> None:
+        """Take requests."""
+        self._executor, self._resolver = executor, resolver
+
+    def close(self) -> None:
+        """Take no more, and cancel what clients wait for; the replies go out as the node spins."""
+        self._executor = self._resolver = None
+        for cancellation in list(self._active):
+            cancellation.cancel()
 
     async def ask(self, message: msg.Query, limit: float,
                   on_chunk: Callable[[msg.TextChunk], None] = lambda chunk: None,
                   cancellation: Optional[Cancellation] = None) -> msg.Answer:
         """Answer a Query message; whatever happens there is one answer, by the deadline."""
         message.request_id = message.request_id or uuid.uuid4().hex[:12]
-        deadline = self._resolver.deadline(message, limit)
         cancellation = cancellation or Cancellation()
         self._active.add(cancellation)
         try:
-            return await self._answer(message, deadline, on_chunk, cancellation)
+            return await self._answer(message, limit, on_chunk, cancellation)
         except NanoVlmError as error:
             return self._refuse(message, error, on_chunk)
+        except Exception as error:  # a fault of ours costs this request, not the node
+            self._node.get_logger().error(f'Request {message.request_id} failed: {error!r}')
+            return self._refuse(message, NanoVlmError(
+                ErrorCode.MODEL_ERROR, f'The node failed: {error!r}.'), on_chunk)
         finally:
             self._active.discard(cancellation)
 
-    def close(self) -> None:
-        """Cancel what clients wait for and take no more until `open` is set again."""
-        self.open = False
-        for cancellation in list(self._active):
-            cancellation.cancel()
-
-    async def _answer(self, message, deadline, on_chunk, cancellation) -> msg.Answer:
-        if not self.open:
-            raise NanoVlmError(ErrorCode.NOT_READY, 'The node is not active.')
+    async def _answer(self, message, limit, on_chunk, cancellation) -> msg.Answer:
+        if self._resolver is None:
+            raise not_active()
+        deadline = self._resolver.deadline(message, limit)
         query = await self._resolver.resolve(message, deadline, cancellation)
         future = Future(executor=self._node.executor)
         ticket = self.submit(query, lambda answer: self._resolve(future, answer), on_chunk)
@@ -76,7 +84,9 @@ class Gateway:
                on_chunk: Callable[[msg.TextChunk], None] = lambda chunk: None, *,
                live: bool = False) -> Ticket:
         """Queue a query; both callbacks run on the executor's thread. Raises NanoVlmError."""
-        source = newest(query.frames)
+        executor, source = self._executor, newest(query.frames)
+        if executor is None:
+            raise not_active()
 
         def chunk_made(chunk: types.TextChunk) -> None:
             message = chunk_message(chunk, source)
@@ -89,7 +99,7 @@ class Gateway:
             self.on_answer(query, answer)
             on_answer(message)
 
-        return self._executor.submit(query, chunk_made, answered, live=live)
+        return executor.submit(query, chunk_made, answered, live=live)
 
     def _refuse(self, message: msg.Query, error: NanoVlmError, on_chunk) -> msg.Answer:
         reason = CANCELED if error.code == ErrorCode.CANCELED else ERROR
@@ -119,3 +129,10 @@ class Gateway:
             request_id=query.request_id, prompt=query.prompt, finish_reason=TIMEOUT,
             error_code=ErrorCode.TIMEOUT, error_message='The deadline passed while a step of the '
             'model was still running; allow more time or use a smaller model.')))
+
+
+def not_active() -> NanoVlmError:
+    """Return the error of a request to a node that is not active."""
+    return NanoVlmError(
+        ErrorCode.NOT_READY, 'The node is not active; configure and activate it with '
+        '`ros2 lifecycle set`, or start it with autostart.')

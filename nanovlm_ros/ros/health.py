@@ -6,6 +6,7 @@ import threading
 from typing import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from nanovlm_ros.msg import ModelStatus
@@ -26,7 +27,8 @@ class Health:
         self.runtime = None  # of the configured node
         self._status = node.create_publisher(ModelStatus, '~/status', LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._timer = node.create_timer(1.0, self._tick)
+        self._timer = node.create_timer(  # on wall time: simulated time may stand still
+            1.0, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def change(self, state: str) -> None:
         """Enter a state and tell."""

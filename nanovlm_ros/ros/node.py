@@ -8,6 +8,8 @@ from functools import partial
 from typing import Callable, Optional
 
 import rclpy
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
@@ -30,18 +32,17 @@ LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
 class Runtime:
     """Everything that exists only while the node is configured."""
 
-    def __init__(self, node, parameters: Parameters, executor: MlcExecutor, health: Health):
+    def __init__(self, node, parameters: Parameters, executor: MlcExecutor, health: Health,
+                 gateway: Gateway):
         self.parameters, self.executor = parameters, executor
         self.model_name = executor.model.name
         self.context_length = executor.model.context_length
         self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
-        self.gateway = Gateway(node, executor, Resolver(node, parameters, self.cameras))
+        self.gateway, self._resolver = gateway, Resolver(node, parameters, self.cameras)
         self.overlay = Overlay(node, self.cameras.first, parameters['max_image_pixels'])
         self.gateway.on_answer = self.overlay.on_answer
         self.watchdog = Watchdog(executor, health, parameters['watchdog_timeout'],
                                  node.get_logger())
-        self.servers: Optional[Servers] = None
-        self.retired: Optional[Servers] = None  # owe replies to clients
         self.live: Optional[LiveLoop] = None
         self._missed_before = 0
 
@@ -51,32 +52,24 @@ class Runtime:
         return self._missed_before + (self.live.missed if self.live is not None else 0)
 
     def activate(self, node) -> None:
-        """Open the servers and the live loop."""
-        if self.retired is not None:
-            self.retired.destroy()
-        self.gateway.open = True
-        self.live = LiveLoop(node, self.parameters, self.cameras, self.gateway)
-        self.servers = Servers(node, self.parameters, self.gateway, self.executor, self.live)
+        """Take requests and start the live loop."""
+        self.gateway.open(self.executor, self._resolver)
+        self.live = LiveLoop(node, self.parameters, self.cameras, self.gateway, self.executor)
 
     def deactivate(self) -> None:
-        """Close the live loop and the servers."""
+        """Stop the live loop and take no more requests."""
         self._missed_before = self.live_missed
         self.gateway.close()
         if self.live is not None:
             self.live.destroy()
-        if self.servers is not None:
-            self.servers.retire()
-        self.retired, self.live, self.servers = self.servers or self.retired, None, None
+        self.live = None
 
     def close(self) -> bool:
         """Free the model and leave the graph; False if the executor's thread did not end."""
         self.watchdog.stop()
         joined = self.executor.shutdown()
-        if self.retired is not None:
-            self.retired.destroy()
         self.overlay.destroy()
         self.cameras.destroy()
-        self.gateway.destroy()
         return joined
 
 
@@ -89,10 +82,16 @@ class NanoVlmNode(LifecycleNode):
         self.parameters = Parameters(self)
         self.health = Health(self)
         self.runtime: Optional[Runtime] = None
+        self.gateway = Gateway(self)
+        self.servers = Servers(self, self.parameters, self.gateway, self._active_executor)
         self.failed = False  # autostart did not get to the end
         self.add_post_set_parameters_callback(self._on_parameters_set)
-        self._start_timer = (self.create_timer(0.0, self._autostart)
-                             if self.parameters['autostart'] else None)
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1),
+                          on_clock_change=False), post_callback=self._on_jump_back)
+        self._start_timer = self.create_timer(
+            0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        ) if self.parameters['autostart'] else None
         self.health.change('unconfigured')
 
     def on_configure(self, state) -> TransitionCallbackReturn:
@@ -100,11 +99,11 @@ class NanoVlmNode(LifecycleNode):
         return self._transition('configure', self._configure)
 
     def on_activate(self, state) -> TransitionCallbackReturn:
-        """Open the servers."""
+        """Take requests; until then they are answered with NOT_READY."""
         return self._transition('activate', self._activate)
 
     def on_deactivate(self, state) -> TransitionCallbackReturn:
-        """Close the servers; requests in flight end as canceled."""
+        """Take no more requests; those in flight end as canceled."""
         return self._transition('deactivate', self._deactivate)
 
     def on_cleanup(self, state) -> TransitionCallbackReturn:
@@ -137,7 +136,8 @@ class NanoVlmNode(LifecycleNode):
                     max_sequences=p['max_sequences'], progress=self._log_progress),
             queue_size=p['queue_size'], max_sequences=p['max_sequences'])
         executor.start()
-        self.runtime = self.health.runtime = Runtime(self, p, executor, self.health)
+        self.runtime = self.health.runtime = Runtime(
+            self, p, executor, self.health, self.gateway)
         p.locked = True
         self.get_logger().info(
             f'Loaded {self.runtime.model_name} in {time.monotonic() - began:.1f} s: '
@@ -176,17 +176,29 @@ class NanoVlmNode(LifecycleNode):
         if self.runtime is not None and self.runtime.live is not None:
             self.runtime.live.apply()
 
+    def _on_jump_back(self, jump) -> None:
+        self.get_logger().info('The clock jumped back; the images so far are forgotten.')
+        for camera in self.runtime.cameras if self.runtime is not None else ():
+            camera.forget()
+
+    def _active_executor(self) -> Optional[MlcExecutor]:
+        active = self.runtime is not None and self.runtime.live is not None
+        return self.runtime.executor if active else None
+
     def finish(self) -> None:
         """End every request and let the replies go out, while the node still spins."""
-        runtime = self.runtime
-        if runtime is None:
-            return
-        runtime.executor.shutdown()
-        end = time.monotonic() + LAST_REPLIES
-        while (runtime.servers is not None and runtime.servers.pending
-               and time.monotonic() < end):
-            self.executor.spin_once(timeout_sec=0.05)
+        if self.runtime is not None:
+            self.runtime.executor.shutdown()
         self._cleanup()
+        end = time.monotonic() + LAST_REPLIES
+        while self.servers.pending and time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def destroy_node(self) -> None:
+        """Leave the graph."""
+        self._jumps.unregister()
+        self.servers.destroy()
+        super().destroy_node()
 
 
 def main(arguments=None) -> int:
@@ -206,7 +218,10 @@ def main(arguments=None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stopping and not node.failed:
-        executor.spin_once(timeout_sec=0.25)  # Python sees a signal between two calls
+        try:
+            executor.spin_once(timeout_sec=0.25)  # Python sees a signal between two calls
+        except Exception as error:  # one callback's fault must not end the node
+            node.get_logger().error(f'A callback failed: {error!r}')
     node.finish()
     failed = node.failed
     node.destroy_node()

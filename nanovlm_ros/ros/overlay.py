@@ -6,6 +6,7 @@ import textwrap
 import threading
 
 import numpy as np
+from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 
 from nanovlm_ros.ros.cameras import Camera
@@ -24,7 +25,8 @@ class Overlay:
         self._lines = []
         self._shown = None
         self._publisher = node.create_publisher(Image, '~/overlay', 1)
-        self._timer = node.create_timer(1 / RATE, self._tick)
+        self._timer = node.create_timer(
+            1 / RATE, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy(self) -> None:
         """Stop drawing."""

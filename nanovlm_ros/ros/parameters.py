@@ -47,7 +47,7 @@ class Row:
         if self.name == 'live.json_schema' and value.strip():
             try:
                 json.loads(value)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 return f'{self.name} is not JSON: {error}.'
         return ''
 

@@ -27,6 +27,10 @@ class Resolver:
     async def resolve(self, query: msg.Query, deadline: float,
                       cancellation: Cancellation) -> Query:
         """Return the engine's query; waits for the images of NEXT until the deadline."""
+        for name in ('timeout', 'max_image_age'):
+            if seconds(getattr(query, name)) < 0:
+                raise _invalid(f'{name} is {seconds(getattr(query, name)):g} s; it must be 0 '
+                               '(as the node has it) or more.')
         images = await self._images(query, deadline, cancellation)
         return Query(
             request_id=query.request_id, prompt=query.prompt,

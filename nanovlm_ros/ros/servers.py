@@ -1,18 +1,26 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The services and the action of an active node."""
-from typing import Dict
+"""The services and the action.
+
+They are there as long as the node and answer NOT_READY unless it is active: the
+client of a service that went away waits forever, and a reply that is owed needs
+its server.
+"""
+import threading
+from typing import Callable, Dict, Optional
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from nanovlm_ros.action import Generate
+from nanovlm_ros.engine.executor import MlcExecutor
 from nanovlm_ros.engine.structured import compile_schema
 from nanovlm_ros.ros.cancellation import Cancellation
-from nanovlm_ros.ros.gateway import Gateway
+from nanovlm_ros.ros.gateway import Gateway, not_active
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.srv import Ask, SetPrompts
 from nanovlm_ros.types import CANCELED, LENGTH, STOP, ErrorCode, NanoVlmError
@@ -21,48 +29,29 @@ FEEDBACK_DEPTH = 1000  # chunks
 
 
 class Servers:
-    """Created on activate, destroyed on deactivate; `gateway` does the work."""
+    """Turns calls into requests to `gateway`; `executor()` is the active one, or None."""
 
-    def __init__(self, node, parameters: Parameters, gateway: Gateway, executor, live):
+    def __init__(self, node, parameters: Parameters, gateway: Gateway,
+                 executor: Callable[[], Optional[MlcExecutor]]):
         self._node, self._parameters = node, parameters
-        self._gateway, self._executor, self._live = gateway, executor, live
+        self._gateway, self._executor = gateway, executor
         self._cancellations: Dict[bytes, Cancellation] = {}  # by goal
-        self.pending = 0    # callbacks that have not replied yet
-        self._timer = None  # of `retire`
+        self.pending = 0  # callbacks that have not replied yet
         # Reentrant: a request in flight must not keep the next one, or images, waiting.
         group = ReentrantCallbackGroup()
-        self._services = [
-            node.create_service(kind, f'~/{name}', callback, callback_group=group)
-            for kind, name, callback in (
+        for kind, name, callback in (
                 (Ask, 'ask', self._on_ask), (SetPrompts, 'set_prompts', self._on_set_prompts),
-                (Trigger, 'reset', self._on_reset), (SetBool, 'enable', self._on_enable))]
+                (Trigger, 'reset', self._on_reset), (SetBool, 'enable', self._on_enable)):
+            node.create_service(kind, f'~/{name}', callback, callback_group=group)
         self._action = ActionServer(
             node, Generate, '~/generate', self._on_generate, callback_group=group,
             cancel_callback=self._on_cancel,
             # Tokens of a small model come faster than they are acknowledged.
             feedback_pub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
 
-    def retire(self) -> None:
-        """Take the servers off the graph, once the replies that are owed have gone out.
-
-        The replies need the ROS thread, which is busy with the transition that
-        calls this: so they, and then the end, come after it.
-        """
-        if not self.pending:
-            self.destroy()
-        elif self._timer is None:
-            self._timer = self._node.create_timer(0.02, self.retire)
-
     def destroy(self) -> None:
-        """Take the servers off the graph now; harmless when they are gone."""
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-            self._timer = None
-        if self._action is not None:
-            self._action.destroy()
-            self._action = None
-        while self._services:
-            self._node.destroy_service(self._services.pop())
+        """Take the action off the graph; the services go with the node."""
+        self._action.destroy()
 
     async def _on_ask(self, request, response):
         self.pending += 1
@@ -104,10 +93,13 @@ class Servers:
 
     def _on_set_prompts(self, request, response):
         try:
+            executor = self._executor()
+            if executor is None:
+                raise not_active()
             if any(not prompt.strip() for prompt in request.prompts):
                 raise NanoVlmError(ErrorCode.INVALID_REQUEST,
                                    'A live prompt is empty; nothing was changed.')
-            compile_schema(request.json_schema, self._executor.model.tokenizer)
+            compile_schema(request.json_schema, executor.model.tokenizer)
         except NanoVlmError as error:
             response.message, response.error_code = error.message, int(error.code)
             return response
@@ -120,13 +112,32 @@ class Servers:
             response.error_code = int(ErrorCode.INVALID_REQUEST)
         return response
 
-    def _on_reset(self, request, response):
+    async def _on_reset(self, request, response):
+        executor = self._executor()
+        if executor is None:
+            response.message = not_active().message
+            return response
+        # It waits for the end of a step, and the node must go on meanwhile.
+        done = Future(executor=self._node.executor)
+
+        def reset() -> None:
+            problem = ''
+            try:
+                executor.reset()
+            except Exception as error:  # what the model raised reaches the client
+                problem = str(error)
+            done.set_result(problem)
+            if self._node.executor is not None:
+                self._node.executor.wake()
+
+        self.pending += 1
         try:
-            self._executor.reset()
-        except Exception as error:  # what the model raised reaches the client
-            response.success, response.message = False, str(error)
-        else:
-            response.success, response.message = True, 'The conversation and its cache are empty.'
+            threading.Thread(target=reset, name='reset', daemon=True).start()
+            problem = await done
+        finally:
+            self.pending -= 1
+        response.success = not problem
+        response.message = problem or 'The conversation and its cache are empty.'
         return response
 
     def _on_enable(self, request, response):

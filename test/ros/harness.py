@@ -143,7 +143,7 @@ class Client(Spun):
 
     def heard(self, robot):
         """Wait until the node's topics are connected to this client."""
-        gateway = robot.node.runtime.gateway
+        gateway = robot.node.gateway
         wait_until(lambda: gateway._stream.get_subscription_count()
                    and gateway._answers.get_subscription_count(), 'discovery')
         return self

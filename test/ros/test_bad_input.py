@@ -95,6 +95,9 @@ BAD = {
     'penalty of zero': ({'config': {'repetition_penalty': 0.0}}, 'INVALID_REQUEST', 'penalty'),
     'seed below -1': ({'config': {'seed': -7}}, 'INVALID_REQUEST', 'seed'),
     'empty stop string': ({'config': {'stop': ['']}}, 'INVALID_REQUEST', 'stop'),
+    'negative timeout': ({'timeout': -1.0}, 'INVALID_REQUEST', 'timeout'),
+    'negative image age': ({'image_source': Query.LATEST, 'max_image_age': -1.0},
+                           'INVALID_REQUEST', 'max_image_age'),
 }
 
 

@@ -134,7 +134,7 @@ def test_a_bad_camera_image_fails_the_question_not_the_node(make_robot, client):
     assert client.ask('see', image_source=Query.LATEST).text == 'see|30|1'
 
 
-def test_simulated_time_is_honoured(make_robot, client):
+def test_simulated_time_is_honoured_and_a_jump_back_drops_the_image(make_robot, client):
     robot = make_robot(use_sim_time=True)  # active although no clock has ticked yet
     clock = client.call(lambda: client.node.create_publisher(Clock, '/clock', 1))
 
@@ -149,6 +149,10 @@ def test_simulated_time_is_honoured(make_robot, client):
     client.show(robot, image(10, stamp=999 * SECOND))
     answer = client.ask(image_source=Query.LATEST)
     assert answer.error_code == 0 and answer.images[0].age == 1.0
+    tick(10)
+    assert client.ask(image_source=Query.LATEST).error_code == Answer.ERROR_NO_IMAGE
+    client.show(robot, image(20, stamp=10 * SECOND))
+    assert client.ask('see', image_source=Query.LATEST).text == 'see|20|1'
 
 
 def test_remapped_topics_are_named_as_they_are(client):
