@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, HEIGHT, CAPTION, GAP, COLUMNS = 320, 240, 104, 10, 4
+WIDTH, HEIGHT, CAPTION, GAP, COLUMNS = 320, 240, 78, 10, 4
 INK, GRAY, GOOD, BAD = '#1c1c1e', '#6e6e73', '#1a7f37', '#cf222e'
 LINE = 17
 DOTS = 16  # pixels kept free for ' ...'

@@ -13,9 +13,10 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, Iterator
 
 import numpy as np
 
@@ -42,8 +43,9 @@ def library(shape: LlamaShape, progress: Progress) -> Path:
     path = cache_folder() / 'libraries' / f'{key}.so'
     if not path.exists():
         progress('compile', 0, 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _compile(shape, path)
+        with _cache_in_use():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _compile(shape, path)
         progress('compile', 1, 1)
     return path
 
@@ -51,6 +53,7 @@ def library(shape: LlamaShape, progress: Progress) -> Path:
 def packed_weights(checkpoint: Checkpoint, quantization: Quantization, progress: Progress
                    ) -> Dict[str, np.ndarray]:
     """Return the packed parameters of a checkpoint, packing them if need be."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
     shape = checkpoint.shape(quantization)
@@ -59,16 +62,40 @@ def packed_weights(checkpoint: Checkpoint, quantization: Quantization, progress:
                   _file_digest(Path(convert.__file__)))
     path = cache_folder() / 'weights' / f'{key}.safetensors'
     if path.exists():
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError:  # damaged since it was written: as good as none
+            pass
     names, packed = shape.parameter_names(), {}
     for name, array in convert.convert_llama(shape, weights.array, checkpoint.tied):
         packed[name] = array
         progress('quantize', len(packed), len(names))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    save_file(packed, part)
-    part.replace(path)
+    with _cache_in_use():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(path)
+        save_file(packed, part)
+        _publish(part, path)
     return packed
+
+
+@contextmanager
+def _cache_in_use() -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise NanoVlmError(
+            ErrorCode.MODEL_ERROR,
+            f'The build cache {cache_folder()} cannot be written: {error}. Make room or give '
+            'permission there, or set NANOVLM_CACHE to another folder.') from error
+
+
+def _publish(part: Path, path: Path) -> None:
+    """Give a complete file its name; its content is on the disk before, power may fail."""
+    with part.open('rb') as file:
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def _compile(shape: LlamaShape, path: Path) -> None:
@@ -88,7 +115,7 @@ def _compile(shape: LlamaShape, path: Path) -> None:
             ErrorCode.MODEL_ERROR,
             'The language model could not be compiled (apache-tvm and a C compiler are '
             f'needed); `{" ".join(command[1:3])}` said: {done.stderr.strip()[-2000:]}')
-    part.replace(path)
+    _publish(part, path)
 
 
 def _part(path: Path) -> Path:
