@@ -51,7 +51,7 @@ def _depth(pixels):
 
 
 _ENCODINGS: Dict[str, _Encoding] = {
-    'rgb8': _Encoding('u1', 3, 1, np.ascontiguousarray),
+    'rgb8': _Encoding('u1', 3, 1, np.array),  # a copy: messages are not ours to keep
     'bgr8': _Encoding('u1', 3, 1, lambda p: np.ascontiguousarray(p[..., ::-1])),
     'rgba8': _Encoding('u1', 4, 1, lambda p: np.ascontiguousarray(p[..., :3])),
     'bgra8': _Encoding('u1', 4, 1, lambda p: np.ascontiguousarray(p[..., 2::-1])),
@@ -181,7 +181,9 @@ def _jpeg_size(data: memoryview) -> Tuple[int, int]:
                 break
             height, width = struct.unpack('>HH', data[place + 5:place + 9])
             return width, height
-        if marker == 0xDA or length < 2:  # image data before any frame header
+        # Markers without a length have no place here, and who reads one into them finds
+        # another image than the decoder does. 0xDA: image data before any frame header.
+        if marker <= 0x01 or 0xD0 <= marker <= 0xDA or length < 2:
             break
         place += 2 + length
     raise _bad('The JPEG image has no readable frame header; it is cut short or corrupt.')

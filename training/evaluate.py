@@ -44,18 +44,13 @@ BARS = {'all': 95, 'yes_no': 97}
 Engine = Callable[[list[np.ndarray], str, dict | None], str]
 _JSON = re.compile(r'^(.*?) ?Answer in JSON with the keys: ([\w, ]+)\.$')
 _SCHEMAS = {
-    'integer': {
-        'type': 'integer'}, 'boolean': {
-            'type': 'boolean'}, 'string': {
-                'type': 'string'}, 'string or null': {
-                    'type': [
-                        'string', 'null']}, 'array of strings': {
-                            'type': 'array', 'items': {
-                                'type': 'string'}}}
+    'integer': {'type': 'integer'}, 'boolean': {'type': 'boolean'}, 'string': {'type': 'string'},
+    'string or null': {'type': ['string', 'null']}, 'array of strings': {
+        'type': 'array', 'items': {'type': 'string'}}}
 
 
-def held_out(
-    images: int, sequences: int) -> Iterator[tuple[list[np.ndarray], list[Chat], list[Chat]]]:
+def held_out(images: int,
+             sequences: int) -> Iterator[tuple[list[np.ndarray], list[Chat], list[Chat]]]:
     """(camera pictures, chats, chats without a picture) of scenes that training never draws."""
     for i in range(images):
         r = np.random.default_rng([77, i, 3])
@@ -119,17 +114,11 @@ class TorchAnswerer:
         while todo:
             part_c = [c for c, b in todo if not b]
             part_b = [c for c, b in todo if b]
-            placed = pack(
-    self.prompter,
-    np.random.default_rng(0),
-    frames,
-    part_c,
-    part_b,
-    rows,
-     SYSTEM)
+            placed = pack(self.prompter, np.random.default_rng(0), frames, part_c, part_b, rows,
+                          SYSTEM)
             batch = {k: torch.from_numpy(v[None].copy()).to(self.device) for k, v in rows.items()}
-            batch['pixels'] = torch.from_numpy(np.stack([model_input(i) for i in images])
-                                               ).to(self.device)
+            batch['pixels'] = torch.from_numpy(np.stack([model_input(i) for i in images])).to(
+                self.device)
             wrong, _ = wrong_answers(self.model, batch, torch.float32, self.device)
             done = set()
             for branch, turn in placed:
@@ -173,8 +162,10 @@ def judge_engine(engine: Engine, images: int, sequences: int) -> Score:
             match = _JSON.match(turn.question)
             keys = match.group(2).split(', ') if match else []
             if match and all(k in KEY_TYPES for k in keys):
-                schema = {'type': 'object', 'properties': {k: _SCHEMAS[KEY_TYPES[k]] for k in keys},
-                          'required': keys, 'additionalProperties': False}
+                schema = {
+                    'type': 'object', 'properties': {k: _SCHEMAS[KEY_TYPES[k]]
+                                                     for k in keys}, 'required': keys,
+                    'additionalProperties': False}
                 said = engine(shown, match.group(1), schema)
             else:
                 said = engine(shown, turn.question, None)
@@ -200,25 +191,19 @@ def report(scores: dict[str, dict]) -> str:
     """The Markdown of RESULTS.md."""
     names = list(scores)
     first = scores[names[0]]
-    order = ['all', 'yes_no', *sorted(k for k in first['asked'] if k not in BARS and ' ' not in k),
-             'seen phrasing', 'unseen phrasing']
+    order = [
+        'all', 'yes_no', *sorted(k for k in first['asked'] if k not in BARS and ' ' not in k),
+        'seen phrasing', 'unseen phrasing']
     lines = [
-    '# Results',
-    '',
-    'Held-out scenes, sign texts and (half of the) phrasings; percent of answers '
-    'that are exactly right. A description is right when it states exactly the true facts. '
-    'Bars: all 95, yes/no 97, every skill 90.',
-    '',
-    '| skill | questions | ' +
-    ' | '.join(names) +
-    ' |',
-    '|---|---|' +
-    '---|' *
-     len(names)]
+        '# Results', '',
+        'Held-out scenes, sign texts and (half of the) phrasings; percent of answers '
+        'that are exactly right. A description is right when it states exactly the true facts. '
+        'Bars: all 95, yes/no 97, every skill 90.', '',
+        '| skill | questions | ' + ' | '.join(names) + ' |', '|---|---|' + '---|' * len(names)]
     for key in order:
         if key in first['asked']:
-            lines.append(f"| {key} | {first['asked'][key]} | "
-                         + ' | '.join(f"{scores[n]['percent'][key]:.2f}" for n in names) + ' |')
+            lines.append(f"| {key} | {first['asked'][key]} | " +
+                         ' | '.join(f"{scores[n]['percent'][key]:.2f}" for n in names) + ' |')
     for t, confusion in sorted(scores[names[-1]]['confusion'].items()):
         lines += ['', f'## Confusions: {t} ({names[-1]})', '', table(confusion)]
     return '\n'.join(lines) + '\n'
@@ -246,8 +231,9 @@ def main(argv: list[str] | None = None) -> int:
     text = report(results)
     (args.out / 'RESULTS.md').write_text(text)
     print(text)
-    return int(any(percent < BARS.get(skill, 90) for r in results.values()
-                   for skill, percent in r['percent'].items() if ' ' not in skill))
+    return int(
+        any(percent < BARS.get(skill, 90) for r in results.values()
+            for skill, percent in r['percent'].items() if ' ' not in skill))
 
 
 if __name__ == '__main__':

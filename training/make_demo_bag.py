@@ -27,23 +27,20 @@ from training.world.video import acts, frames, segments
 
 TOPIC = '/camera/image/compressed'
 FRAME_ID = 'camera_optical_frame'
-START = 1_700_000_000            # seconds since the epoch; any fixed time will do
+START = 1_700_000_000   # seconds since the epoch; any fixed time will do
 QUALITY = 68
 _TYPES = {
-    'integer': {
-        'type': 'integer'}, 'boolean': {
-            'type': 'boolean'}, 'string': {
-                'type': 'string'}, 'string or null': {
-                    'type': [
-                        'string', 'null']}, 'array of strings': {
-                            'type': 'array', 'items': {
-                                'type': 'string'}}}
+    'integer': {'type': 'integer'}, 'boolean': {'type': 'boolean'}, 'string': {'type': 'string'},
+    'string or null': {'type': ['string', 'null']}, 'array of strings': {
+        'type': 'array', 'items': {'type': 'string'}}}
 
 
 def schema(*keys: str) -> dict:
     """A JSON schema for an object with exactly these keys."""
-    return {'type': 'object', 'properties': {k: _TYPES[KEY_TYPES[k]] for k in keys},
-            'required': list(keys), 'additionalProperties': False}
+    return {
+        'type': 'object', 'properties': {k: _TYPES[KEY_TYPES[k]]
+                                         for k in keys}, 'required': list(keys),
+        'additionalProperties': False}
 
 
 def _ask(prompt: str, expected, kind: str, json_schema: dict | None = None) -> dict:
@@ -75,23 +72,30 @@ def _where(scene: Scene, kind: str) -> dict:
 def questions(scenes: list[Scene]) -> list[list[dict]]:
     """What is asked in each of the eight segments; the answers come from the scenes."""
     a, b, c, d, e, f, g, h = scenes
-    return [
-        [_ask('Describe the scene.', F.description(a), 'free'),
-         _yes_no('Is there a person?', False),
-         _read(a, 'What does the sign say?')],
-        [_yes_no('Is anyone there?', True),
-         _ask("What color is the person's shirt?", 'Blue.', 'free'),
-         _json(b, 'What do you see?', 'door', 'boxes', 'people')],
-        [_yes_no('Is the door open?', False), _ask('List the hazards.', _hazards(c), 'free')],
-        [_yes_no('Is the door open?', True), _read(d, 'Read the sign.'),
-         _json(d, 'Report the scene.', 'door', 'sign', 'wet_floor')],
-        [_where(e, 'ball'), _count(e, 'person', 'people')],
-        [_where(f, 'ball'), _json(f, 'Extract any text from the image.', 'sign_text')],
-        [_count(g, 'box', 'boxes'), _yes_no('Is there a dog?', False),
-         _ask('Describe what you see.', F.description(g), 'free')],
-        [_count(h, 'box', 'boxes'),
-         _ask('What is the temperature in the room?', F.UNKNOWN, 'free')],
-    ]
+    return [[
+        _ask('Describe the scene.', F.description(a), 'free'),
+        _yes_no('Is there a person?', False),
+        _read(a, 'What does the sign say?')],
+            [
+                _yes_no('Is anyone there?', True),
+                _ask("What color is the person's shirt?", 'Blue.', 'free'),
+                _json(b, 'What do you see?', 'door', 'boxes', 'people')],
+            [_yes_no('Is the door open?', False),
+             _ask('List the hazards.', _hazards(c), 'free')],
+            [
+                _yes_no('Is the door open?', True),
+                _read(d, 'Read the sign.'),
+                _json(d, 'Report the scene.', 'door', 'sign', 'wet_floor')],
+            [_where(e, 'ball'), _count(e, 'person', 'people')],
+            [_where(f, 'ball'),
+             _json(f, 'Extract any text from the image.', 'sign_text')],
+            [
+                _count(g, 'box', 'boxes'),
+                _yes_no('Is there a dog?', False),
+                _ask('Describe what you see.', F.description(g), 'free')],
+            [
+                _count(h, 'box', 'boxes'),
+                _ask('What is the temperature in the room?', F.UNKNOWN, 'free')], ]
 
 
 def _hazards(scene: Scene) -> str:
@@ -104,16 +108,19 @@ def write(out: Path, seed: int) -> dict:
     script = acts(seed)
     parts = segments(script)
     asked = questions([p.scene for p in parts])
-    truth = {'topic': TOPIC, 'frame_id': FRAME_ID, 'start': START, 'segments': [
-        {'t0': round(p.start, 2), 't1': round(p.end, 2), 'questions': q}
-        for p, q in zip(parts, asked)]}
+    truth = {
+        'topic': TOPIC, 'frame_id': FRAME_ID, 'start': START, 'segments': [{
+            't0': round(p.start, 2), 't1': round(p.end, 2),
+            'questions': q} for p, q in zip(parts, asked)]}
     bag = out / 'bag'
     if bag.exists():
         shutil.rmtree(bag)
     out.mkdir(parents=True, exist_ok=True)
     store = get_typestore(Stores.ROS2_HUMBLE)
-    image_type, header_type, time_type = (store.types[n] for n in (
-        'sensor_msgs/msg/CompressedImage', 'std_msgs/msg/Header', 'builtin_interfaces/msg/Time'))
+    image_type, header_type, time_type = (store.types[n]
+                                          for n in ('sensor_msgs/msg/CompressedImage',
+                                                    'std_msgs/msg/Header',
+                                                    'builtin_interfaces/msg/Time'))
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection(TOPIC, image_type.__msgtype__, typestore=store)
         for t, picture in frames(script, seed):
@@ -123,8 +130,8 @@ def write(out: Path, seed: int) -> dict:
             stamp = START * 1_000_000_000 + int(round(t * 1e9))
             header = header_type(stamp=time_type(sec=stamp // 10**9, nanosec=stamp % 10**9),
                                  frame_id=FRAME_ID)
-            message = image_type(header=header, format='jpeg',
-                                 data=jpeg.reshape(-1).astype(np.uint8))
+            message = image_type(header=header, format='jpeg', data=jpeg.reshape(-1).astype(
+                np.uint8))
             writer.write(connection, stamp, store.serialize_cdr(message, image_type.__msgtype__))
     (out / 'truth.json').write_text(json.dumps(truth, indent=2) + '\n')
     return truth
@@ -139,8 +146,8 @@ def main(argv: list[str] | None = None) -> None:
     truth = write(args.out, args.seed)
     size = sum(f.stat().st_size for f in (args.out / 'bag').iterdir())
     print(
-    f"{len(truth['segments'])} segments, {sum(len(s['questions']) for s in truth['segments'])} "
-    f'questions, {size / 1e6:.2f} MB')
+        f"{len(truth['segments'])} segments, {sum(len(s['questions']) for s in truth['segments'])} "
+        f'questions, {size / 1e6:.2f} MB')
 
 
 if __name__ == '__main__':

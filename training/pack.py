@@ -16,23 +16,24 @@ from training.world.draw import Labels
 
 IMAGE = -1
 PAD_SEGMENT = 255
-_OTHER_SYSTEMS = (
-    '', 'You are a helpful robot.', 'You are the eyes of a mobile robot. Answer briefly.',
-    'Answer in a few words.', 'You are a helpful assistant.', 'You are a vision system.',
-    'A chat between a robot and its user.', 'Be brief.',
-)
+_OTHER_SYSTEMS = ('', 'You are a helpful robot.',
+                  'You are the eyes of a mobile robot. Answer briefly.', 'Answer in a few words.',
+                  'You are a helpful assistant.', 'You are a vision system.',
+                  'A chat between a robot and its user.', 'Be brief.',
+                  )
 GRID = 16
 LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/'
-SLOTS = 4          # characters side by side in one patch
-KINDS = tuple(
-    [f'box:{c}' for c in ('red', 'blue', 'green', 'yellow', 'orange', 'purple', 'white', 'black',
-                          'brown')]
-    + [f'{k}:{c}' for k in ('ball', 'person') for c in
-       ('red', 'blue', 'green', 'yellow', 'orange', 'purple', 'white', 'black')]
-    + ['cone:orange', 'window', 'picture', 'shelf', 'puddle', 'cable']
-    + [f'sign:{c}' for c in ('green', 'blue', 'red', 'yellow', 'white', 'orange', 'black')]
-    + [f'door:{s}:{c}' for s in ('open', 'closed') for c in
-       ('brown', 'gray', 'blue', 'green', 'white', 'red')])
+SLOTS = 4   # characters side by side in one patch
+KINDS = tuple([
+    f'box:{c}'
+    for c in ('red', 'blue', 'green', 'yellow', 'orange', 'purple', 'white', 'black', 'brown')] + [
+        f'{k}:{c}' for k in ('ball', 'person')
+        for c in ('red', 'blue', 'green', 'yellow', 'orange', 'purple', 'white', 'black')] +
+              ['cone:orange', 'window', 'picture', 'shelf', 'puddle', 'cable'] +
+              [f'sign:{c}'
+               for c in ('green', 'blue', 'red', 'yellow', 'white', 'orange', 'black')] + [
+                   f'door:{s}:{c}' for s in ('open', 'closed')
+                   for c in ('brown', 'gray', 'blue', 'green', 'white', 'red')])
 _KIND_ID = {k: i + 1 for i, k in enumerate(KINDS)}
 
 
@@ -80,7 +81,7 @@ def pack(prompter: Prompter, r: np.random.Generator, sample_frames: int, chats: 
             ids += q + a
             learnt = [not (x == y == quote) for x, y in zip(a, a[1:] + [0])]
             skills += [0] * len(q) + [(SKILLS.index(turn.skill) + 1) * k for k in learnt]
-            weights += [0.0] * len(q) + [len(a) ** -.5 * k for k in learnt]
+            weights += [0.0] * len(q) + [len(a)**-.5 * k for k in learnt]
         if at + len(ids) > len(tokens) or branch > 200:
             continue
         branch += 1
@@ -93,11 +94,8 @@ def pack(prompter: Prompter, r: np.random.Generator, sample_frames: int, chats: 
     return placed
 
 
-def dense_labels(
-    labels: Labels,
-    cover: np.ndarray,
-    centre: np.ndarray,
-     letters: np.ndarray) -> None:
+def dense_labels(labels: Labels, cover: np.ndarray, centre: np.ndarray,
+                 letters: np.ndarray) -> None:
     """Fills [16, 16] cover and centre (0 or kind) and [16, 16, 4] letters (0 or character)."""
     cover[:], centre[:], letters[:] = 0, 0, 0
     for name, u0, v0, u1, v1, _ in sorted(labels.things, key=lambda t: -t[5]):
@@ -120,8 +118,7 @@ def fields(frames: int, count: int, variants: int) -> dict[str, tuple[tuple[int,
     n = count * frames
     return {
         'pixels': ((n, 256, 256, 3), np.uint8), 'raw': ((n,), np.uint8),
-        'cover': ((n, GRID, GRID), np.uint8), 'centre': ((n, GRID, GRID), np.uint8),
-        'letters': ((n, GRID, GRID, SLOTS), np.uint8),
-        'tokens': (t, np.int16), 'segment': (t, np.uint8), 'seen': (t, np.int16),
-        'position': (t, np.int16), 'skill': (t, np.uint8), 'weight': (t, np.float16),
-    }
+        'cover': ((n, GRID, GRID), np.uint8), 'centre': ((n, GRID, GRID), np.uint8), 'letters': (
+            (n, GRID, GRID, SLOTS), np.uint8), 'tokens': (t, np.int16), 'segment': (
+                t, np.uint8), 'seen': (t, np.int16), 'position': (t, np.int16), 'skill': (
+                    t, np.uint8), 'weight': (t, np.float16), }

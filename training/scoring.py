@@ -95,7 +95,7 @@ def table(confusion: list[list], most: int = 10) -> str:
                                    for a, _ in cells}).most_common(most)]
     rows.sort()
     columns = rows + ['other']
-    lines = ['| right \ said | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|']
+    lines = ['| right \\ said | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|']
     for a in rows:
         counts = [cells.get((a, b), 0) for b in rows]
         total = sum(n for (x, _), n in cells.items() if x == a)

@@ -16,6 +16,7 @@ import math
 import multiprocessing as mp
 import queue
 import random
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -32,7 +33,6 @@ from training.optimizer import Optimizer
 from training.prompt import Prompter
 
 TOKENIZER = Path(__file__).parent.parent / 'assets/demo_model/llm/tokenizer.json'
-TEXT_DTYPES = feeding.TEXT
 
 
 def test_chunk(task: tuple[int, int, int, str]) -> tuple[dict, list]:
@@ -89,7 +89,7 @@ class Pool:
                 item = random.choice(self.old[single])
                 variant = random.randrange(self.feed.variants)
             frames, chunk = item
-            out.append((frames, {k: v[variant] if k in TEXT_DTYPES else v
+            out.append((frames, {k: v[variant] if k in feeding.TEXT else v
                                  for k, v in chunk.items()}))
         return out
 
@@ -186,7 +186,7 @@ class Trainer:
         shown: list[str] = []
         tok = Tokenizer.from_file(str(TOKENIZER)) if examples else None
         for arrays, placed in chunks:
-            batch = {k: torch.from_numpy(v[0] if k in TEXT_DTYPES else v).to(self.device)
+            batch = {k: torch.from_numpy(v[0] if k in feeding.TEXT else v).to(self.device)
                      for k, v in arrays.items()}
             wrong, said = wrong_answers(self.model, batch, self.dtype, self.device)
             wrong, said = wrong.cpu().numpy(), said.cpu().numpy()
@@ -212,6 +212,8 @@ class Trainer:
         """Writes the checkpoint and the helper heads."""
         out = Path(self.args.out)
         save_checkpoint(self.model, out)
+        for name in ('tokenizer.json', 'tokenizer_config.json'):
+            shutil.copyfile(TOKENIZER.with_name(name), out / 'llm' / name)
         torch.save(self.heads.state_dict(), out / 'heads.pt')
 
 

@@ -27,6 +27,7 @@ from nanovlm_ros.ros.servers import Servers
 from nanovlm_ros.types import NanoVlmError
 
 LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
+LAST_RESULTS = 0.2  # s more for the results of actions
 
 
 class Runtime:
@@ -190,9 +191,14 @@ class NanoVlmNode(LifecycleNode):
         if self.runtime is not None:
             self.runtime.executor.shutdown()
         self._cleanup()
+        owing = self.servers.pending
         end = time.monotonic() + LAST_REPLIES
         while self.servers.pending and time.monotonic() < end:
             self.executor.spin_once(timeout_sec=0.05)
+        # An action's result goes out some turns after its callback has returned.
+        end = time.monotonic() + LAST_RESULTS
+        while owing and time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.02)
 
     def destroy_node(self) -> None:
         """Leave the graph."""

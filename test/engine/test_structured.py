@@ -10,7 +10,9 @@ import pytest
 from fakes import EOS, FakeModel, FakeTokenizer
 
 from nanovlm_ros.engine.executor import MlcExecutor
+from nanovlm_ros.engine.loader import demo_model
 from nanovlm_ros.engine.structured import MAX_DEPTH, MAX_SCHEMA, compile_schema
+from nanovlm_ros.models.tokenizer import Tokenizer
 from nanovlm_ros.types import ErrorCode, GenerationConfig, JsonStatus, NanoVlmError, Query
 
 TOKENIZER = FakeTokenizer()
@@ -164,9 +166,11 @@ def test_a_sentence_stays_short_however_long_the_schema_and_the_reply():
 class Many:
     """Runs queries through an executor whose model has its own mind: random logits."""
 
-    def __init__(self, logits):
-        self.executor = MlcExecutor(lambda: FakeModel(logits=logits), queue_size=2000,
-                                    max_sequences=8)
+    def __init__(self, logits, tokenizer=TOKENIZER):
+        model = FakeModel(logits=logits)
+        model.tokenizer, model.vocab_size = tokenizer, tokenizer.vocab_size
+        model.stop_ids = getattr(tokenizer, 'stop_ids', model.stop_ids)
+        self.executor = MlcExecutor(lambda: model, queue_size=2000, max_sequences=8)
 
     def run(self, schema, count, **config):
         answers, done = [], threading.Semaphore(0)
@@ -189,9 +193,9 @@ class Many:
         return answers
 
 
-def random_logits(seed, spread=2.0):
+def random_logits(seed, vocab_size=TOKENIZER.vocab_size):
     random = np.random.default_rng(seed)
-    return lambda position: random.normal(0, spread, TOKENIZER.vocab_size).astype(np.float32)
+    return lambda position: random.normal(0, 2.0, vocab_size).astype(np.float32)
 
 
 def test_1000_random_generations_parse_and_validate():
@@ -209,6 +213,17 @@ def test_1000_random_generations_parse_and_validate():
     assert {len(d['boxes']) for d in documents} == {0, 1, 2}
     assert max(len(d['sign']) for d in documents) == 6
     assert len({answer.json for answer in answers}) > 900
+
+
+def test_100_random_generations_in_the_tokens_of_the_demo_model_parse_and_validate():
+    tokenizer = Tokenizer(demo_model() / 'llm')
+    answers = Many(random_logits(4, tokenizer.vocab_size), tokenizer).run(
+        SCHEMA, 100, max_new_tokens=2000)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for answer in answers:
+        assert (answer.json_status, answer.error_code) == (JsonStatus.VALID, ErrorCode.NONE)
+        validator.validate(json.loads(answer.json))
+    assert len({answer.json for answer in answers}) > 90
 
 
 def test_100_random_objects_of_no_schema_parse_or_say_that_they_were_cut():

@@ -86,7 +86,7 @@ class Spun:
 class Robot(Spun):
     """The node under test, active unless `autostart` is False."""
 
-    def __init__(self, model=None, *, context=None, **parameters):
+    def __init__(self, model=None, /, **parameters):
         self.model = model or FakeModel()
         self.models = []
         parameters = {name.replace('__', '.'): value for name, value in parameters.items()}
@@ -95,7 +95,11 @@ class Robot(Spun):
             Parameter(name, value=value) for name, value in parameters.items()])
         super().__init__(node)
         if autostart:
-            wait_until(lambda: self.state == 'active', 'activation')
+            try:
+                wait_until(lambda: self.state == 'active', 'activation')
+            except AssertionError:
+                self.close()  # or it would answer in the place of the next one
+                raise
 
     def _load(self, *arguments, **options):
         self.load_arguments = (arguments, options)
@@ -124,8 +128,9 @@ class Robot(Spun):
 class Client(Spun):
     """Another node: asks, listens and plays the camera."""
 
-    def __init__(self):
+    def __init__(self, server='/nanovlm'):
         super().__init__(Node('client', namespace='test'))
+        self.server = server
         self.stream, self.answers = [], []
         self._cameras = {}
         self._clients = {}
@@ -133,13 +138,13 @@ class Client(Spun):
 
     def _listen(self):
         node = self.node
-        node.create_subscription(msg.TextChunk, '/nanovlm/stream', self.stream.append, 1000)
-        node.create_subscription(msg.Answer, '/nanovlm/answers', self.answers.append, 1000)
+        node.create_subscription(msg.TextChunk, f'{self.server}/stream', self.stream.append, 1000)
+        node.create_subscription(msg.Answer, f'{self.server}/answers', self.answers.append, 1000)
         self.action = ActionClient(
-            node, Generate, '/nanovlm/generate', feedback_sub_qos_profile=QoSProfile(depth=1000))
+            node, Generate, f'{self.server}/generate', feedback_sub_qos_profile=QoSProfile(depth=1000))
         for name, kind in (('ask', Ask), ('set_prompts', SetPrompts), ('reset', Trigger),
                            ('enable', SetBool)):
-            self._clients[name] = node.create_client(kind, f'/nanovlm/{name}')
+            self._clients[name] = node.create_client(kind, f'{self.server}/{name}')
 
     def heard(self, robot):
         """Wait until the node's topics are connected to this client."""
@@ -147,6 +152,11 @@ class Client(Spun):
         wait_until(lambda: gateway._stream.get_subscription_count()
                    and gateway._answers.get_subscription_count(), 'discovery')
         return self
+
+    def connect(self, name, kind):
+        """Make a client of another service of the node."""
+        self._clients[name] = self.call(
+            lambda: self.node.create_client(kind, f'{self.server}/{name}'))
 
     def start(self, name, request):
         """Call a service; return a future with `result()`, which waits."""

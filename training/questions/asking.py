@@ -13,32 +13,14 @@ import numpy as np
 
 from training.world.lettering import pick
 
-
 _TAILS = (' in the image', ' in this picture', ' in the picture', ' in the scene', ' in this image',
           ' right now', ' now', ' here', ' in the camera image', ' in this frame')
 _PLACED = re.compile(r' (in|on|at|here|there|it|now|from|between|first|last|frames?|images?)\b')
 
 _LITTLE = ('the', 'a', 'is', 'there', 'are', 'do', 'you', 'any')
-_HARMLESS = (
-    'there',
-    'image',
-    'picture',
-    'color',
-    'where',
-    'what',
-    'which',
-    'describe',
-    'many',
-    'count',
-    'visible',
-    'please',
-    'between',
-    'changed',
-    'frames',
-    'number',
-    'hazards',
-    'written',
-     'locate')
+_HARMLESS = ('there', 'image', 'picture', 'color', 'where', 'what', 'which', 'describe', 'many',
+             'count', 'visible', 'please', 'between', 'changed', 'frames', 'number', 'hazards',
+             'written', 'locate')
 
 
 @cache
@@ -89,11 +71,10 @@ class Asker:
         """The question as somebody might type it. kind: yes_no, word, number or empty."""
         r, x = self.r, self.r.random()
         end = {
-    'yes_no': (
-        ' Answer yes or no.', ' Yes or no?', ' Answer with yes or no.'), 'word': (
-            ' Answer with one word.', ' One word.', ' Answer briefly.'), 'number': (
-                ' Answer with a number.', ' Answer with one number.')}.get(
-                     kind, (' Answer briefly.', ' Be brief.'))
+            'yes_no': (' Answer yes or no.', ' Yes or no?', ' Answer with yes or no.'), 'word': (
+                ' Answer with one word.', ' One word.', ' Answer briefly.'), 'number': (
+                    ' Answer with a number.', ' Answer with one number.')}.get(
+                        kind, (' Answer briefly.', ' Be brief.'))
         if x < .10:
             question = question[0].lower() + question[1:]
             question = question.lower() if question.upper() != question else question
@@ -105,20 +86,12 @@ class Asker:
             question = 'Please ' + question[0].lower() + question[1:] if question[-1] == '.' \
                 else question[:-1] + ', please?'
         elif x < .27:
-            question = pick(r,
-    ('Hey robot, ',
-    'Robot, ',
-    'Tell me: ',
-    'Quick question: ',
-    'Question: ',
-    'OK, ',
-    'So, ',
-    'Now, ',
-    'Excuse me, ',
-     'Please answer: ')) + question[0].lower() + question[1:]
+            question = pick(r, ('Hey robot, ', 'Robot, ', 'Tell me: ', 'Quick question: ',
+                                'Question: ', 'OK, ', 'So, ', 'Now, ', 'Excuse me, ',
+                                'Please answer: ')) + question[0].lower() + question[1:]
         elif x < .30:
             question = pick(r, ('Look at the image. ', 'Look carefully. ', 'Look at the picture. ',
-                         'This is what the camera sees. ', 'Here is an image. ')) + question
+                                'This is what the camera sees. ', 'Here is an image. ')) + question
         if r.random() < .08 and question[-1] == '?' and not _PLACED.search(question):
             question = question[:-1] + pick(r, _TAILS) + '?'
         if r.random() < .03:

@@ -13,27 +13,15 @@ from training.world.scene import Scene, Thing
 
 def follow_ups(a: Asker, scene: Scene) -> list[Turn]:
     """A short chat whose later questions lean on the earlier ones."""
-    unique: list[Thing] = [t for t in scene.things if len(F.things(scene, t.kind)) == 1
-                           and t.kind in ('box', 'ball')]
+    unique: list[Thing] = [
+        t for t in scene.things if len(F.things(scene, t.kind)) == 1 and t.kind in ('box', 'ball')]
     if unique and a.r.random() < .6:
         t = pick(a.r, unique)
         chat = [a.turn('chat', (f'Is there a {t.kind}?', f'Do you see a {t.kind}?'), (), 'Yes.')]
         later = [
-    a.turn(
-        'chat',
-        ('What color is it?',
-        'Which color is it?',
-        'And its color?'),
-        (),
-        f'{t.colour.capitalize()}.'),
-        a.turn(
-            'chat',
-            ('Where is it?',
-            'And where is it?'),
-            (),
-            F.where(
-                t.column,
-                 t.near))]
+            a.turn('chat', ('What color is it?', 'Which color is it?', 'And its color?'), (),
+                   f'{t.colour.capitalize()}.'),
+            a.turn('chat', ('Where is it?', 'And where is it?'), (), F.where(t.column, t.near))]
         if a.r.random() < .5:
             later.reverse()
         return chat + later[:int(a.r.integers(1, 3))]

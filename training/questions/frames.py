@@ -26,53 +26,24 @@ def change(a: Asker, f: Frames) -> Turn:
 def change_yes_no(a: Asker, f: Frames) -> Turn:
     """Did something appear, disappear, move, open, close, change?"""
     options = {
-    'appeared': (
-        'Did something appear?',
-        'Did anything appear?',
-        'Is there something new?',
-        'Is there anything new in the last frame?',
-        'Has something appeared?',
-        'Did a new object appear?',
-        'Has something new appeared?',
-        'Is there a new object in the last image?'),
-        'gone': (
-            'Did something disappear?',
-            'Did anything disappear?',
-            'Is something gone?',
-            'Has something disappeared?',
-            'Has anything disappeared?',
-            'Did an object disappear?',
-            'Is anything missing in the last frame?'),
-            'moved': (
-                'Did something move?',
-                'Did anything move?',
-                'Has something moved?',
-                'Has anything moved?',
-                'Did an object move?'),
-                'opened': (
-                    'Did the door open?',
-                    'Was the door opened?',
-                    'Has the door opened?'),
-                    'closed': (
-                        'Did the door close?',
-                        'Was the door closed?',
-                        'Has the door closed?'),
-                        'any': (
-                            'Did anything change?',
-                            'Is there any change?',
-                            'Did something change?',
-                            'Has anything changed?',
-                            'Is there a change between the first and the last frame?'),
-                            'same': (
-                                'Are the first and the last frame the same?',
-                                'Is everything the same?'),
-                                 }
+        'appeared': ('Did something appear?', 'Did anything appear?', 'Is there something new?',
+                     'Is there anything new in the last frame?', 'Has something appeared?',
+                     'Did a new object appear?', 'Has something new appeared?',
+                     'Is there a new object in the last image?'),
+        'gone': ('Did something disappear?', 'Did anything disappear?', 'Is something gone?',
+                 'Has something disappeared?', 'Has anything disappeared?',
+                 'Did an object disappear?', 'Is anything missing in the last frame?'), 'moved': (
+                     'Did something move?', 'Did anything move?', 'Has something moved?',
+                     'Has anything moved?', 'Did an object move?'), 'opened': (
+                         'Did the door open?', 'Was the door opened?', 'Has the door opened?'),
+        'closed': ('Did the door close?', 'Was the door closed?', 'Has the door closed?'), 'any': (
+            'Did anything change?', 'Is there any change?', 'Did something change?',
+            'Has anything changed?', 'Is there a change between the first and the last frame?'),
+        'same': ('Are the first and the last frame the same?', 'Is everything the same?'), }
     new = {
-    'any': (
-        'Has something changed?', 'Is there a change?'), 'appeared': (
-            'Has anything appeared?',), 'moved': (
-                'Was something moved?',), 'gone': (
-                    'Is anything gone?',)}
+        'any': ('Has something changed?', 'Is there a change?'), 'appeared': (
+            'Has anything appeared?',), 'moved': ('Was something moved?',), 'gone': (
+                'Is anything gone?',)}
     kind = f.kind if f.kind != 'none' and a.r.random() < .45 else pick(a.r, tuple(options))
     value = {'any': f.kind != 'none', 'same': f.kind == 'none'}.get(kind, f.kind == kind)
     return a.turn('change_yes_no', options[kind], new.get(kind, ()), F.yes_no(value), 'yes_no')
@@ -82,8 +53,8 @@ def shown(a: Asker, f: Frames) -> Turn:
     """In how many frames is X visible?"""
     if f.subject is not None and a.r.random() < .8:
         name, n = F.noun(f.subject), f.shown
-        if name in ('person', 'cone') or all(t.kind != f.subject.kind for t in f.scenes[0].things
-                                             if F.noun(t) != name):
+        if name in ('person', 'cone') or all(t.kind != f.subject.kind
+                                             for t in f.scenes[0].things if F.noun(t) != name):
             name = f.subject.kind
     else:
         name = pick(a.r, P.KINDS + ('door', 'sign'))
@@ -100,8 +71,8 @@ def one_frame(a: Asker, f: Frames) -> Turn:
     """A question about the first, the last or the n-th frame."""
     n = len(f.scenes)
     i = pick(a.r, (0, n - 1, int(a.r.integers(n))))
-    words = [f'{_ORDINALS[i]} {w}' for w in (
-        'frame', 'image')] + [f'frame {i + 1}', f'image {i + 1}']
+    words = [f'{_ORDINALS[i]} {w}'
+             for w in ('frame', 'image')] + [f'frame {i + 1}', f'image {i + 1}']
     if i == n - 1:
         words += ['last frame', 'last image'] * 2
     w = pick(a.r, words)
@@ -110,29 +81,19 @@ def one_frame(a: Asker, f: Frames) -> Turn:
     kind = pick(a.r, ('count', 'exist', 'door', 'where', 'state'))
     if kind == 'door' and scene.door:
         state = pick(a.r, ('open', 'closed'))
-        return a.turn(
-    'frame',
-    (f'Is the door {state} in {w}?',
-    f'In {w}, is the door {state}?'),
-    (),
-    F.yes_no(
-        scene.door.open == (
-            state == 'open')),
-             'yes_no')
+        return a.turn('frame', (f'Is the door {state} in {w}?', f'In {w}, is the door {state}?'),
+                      (), F.yes_no(scene.door.open == (state == 'open')), 'yes_no')
     if kind == 'state' and scene.door:
-        return a.turn('frame', (f'Is the door open or closed in {w}?',
-                                f'What is the state of the door in {w}?'), (),
-                      'Open.' if scene.door.open else 'Closed.')
+        return a.turn(
+            'frame',
+            (f'Is the door open or closed in {w}?', f'What is the state of the door in {w}?'), (),
+            'Open.' if scene.door.open else 'Closed.')
     if kind == 'where' and f.subject is not None:
         name = F.noun(f.subject)
         there = [t for t in scene.things if F.noun(t) == name]
         answer = F.where(there[0].column, there[0].near) if there else f'There is no {name}.'
-        return a.turn(
-    'frame',
-    (f'Where is the {name} in {w}?',
-    f'In {w}, where is the {name}?'),
-    (),
-     answer)
+        return a.turn('frame', (f'Where is the {name} in {w}?', f'In {w}, where is the {name}?'),
+                      (), answer)
     subject = f.subject if f.subject is not None and a.r.random() < .6 else None
     thing = subject.kind if subject else pick(a.r, P.KINDS)
     count = len(F.things(scene, thing))
@@ -157,6 +118,14 @@ def constant(a: Asker, f: Frames) -> Turn | None:
 
 def frame_turns(a: Asker, f: Frames) -> list[Turn]:
     """Several turns about the frames, each on its own."""
-    turns = [change(a, f), change(a, f), change_yes_no(a, f), change_yes_no(a, f), shown(a, f),
-             shown(a, f), one_frame(a, f), one_frame(a, f), constant(a, f)]
+    turns = [
+        change(a, f),
+        change(a, f),
+        change_yes_no(a, f),
+        change_yes_no(a, f),
+        shown(a, f),
+        shown(a, f),
+        one_frame(a, f),
+        one_frame(a, f),
+        constant(a, f)]
     return [t for t in turns if t is not None]

@@ -10,8 +10,9 @@ from training.world import palette as P
 from training.world.lettering import pick
 from training.world.scene import Scene
 
-NAMES = {'box': ('box', 'boxes'), 'ball': ('ball', 'balls'), 'cone': ('cone', 'cones'),
-          'person': ('person', 'people')}
+NAMES = {
+    'box': ('box', 'boxes'), 'ball': ('ball', 'balls'), 'cone': ('cone', 'cones'), 'person': (
+        'person', 'people')}
 COLOURS_OF = {'box': P.BOX_COLOURS, 'ball': P.BALL_COLOURS}
 
 
@@ -54,8 +55,8 @@ def coloured(a: Asker, scene: Scene) -> tuple[str, str | None]:
             name = "person's shirt" if kind == 'person' else kind
             options += [(name, found[0].colour)] * 2
             if kind == 'person' and a.r.random() < .5:
-                options.append((pick(a.r, ('shirt', "person's shirt", 'shirt of the person')),
-                                found[0].colour))
+                options.append((pick(
+                    a.r, ('shirt', "person's shirt", 'shirt of the person')), found[0].colour))
     if scene.door:
         options.append(('door', scene.door.colour))
     if len(scene.signs) == 1:

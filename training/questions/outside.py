@@ -25,19 +25,8 @@ _QUALITIES = phrases('qualities (words)')
 _ORDERS = phrases('orders (words)')
 _GRAMMAR = phrases('unknown by grammar')
 _UNKNOWN_NEW = phrases('unknown, test only')
-_PLACES = (
-    'France',
-    'Germany',
-    'Italy',
-    'Spain',
-    'China',
-    'Japan',
-    'India',
-    'Brazil',
-    'Canada',
-    'Kenya',
-    'Norway',
-     'Peru')
+_PLACES = ('France', 'Germany', 'Italy', 'Spain', 'China', 'Japan', 'India', 'Brazil', 'Canada',
+           'Kenya', 'Norway', 'Peru')
 _LANGUAGES = ('French', 'German', 'Spanish', 'Chinese', 'Latin')
 _HELLOS = phrases('hello')
 _ABLES = phrases('able')
@@ -51,12 +40,13 @@ def _words(a: Asker) -> dict[str, str]:
         if not a.train:
             return pick(r, NOUNS if r.random() < .5 else NEW_NOUNS)
         return pick(r, NOUNS) if r.random() < .6 else invented(r)
+
     place = pick(r, _PLACES) if not a.train or r.random() < .5 else invented(r).capitalize()
     order = pick(r, _ORDERS)
-    return {'x': noun(), 'y': noun(), 'p': place, 'l': pick(r, _LANGUAGES),
-            'n': str(int(r.integers(2, 100))), 'q': pick(r, _PROPERTIES), 'd': pick(r, _DEEDS),
-            'j': pick(r, _QUALITIES), 'o': order, 'lo': order.lower(),
-            'c': pick(r, tuple(COLOURS))}
+    return {
+        'x': noun(), 'y': noun(), 'p': place, 'l': pick(r, _LANGUAGES), 'n': str(
+            int(r.integers(2, 100))), 'q': pick(r, _PROPERTIES), 'd': pick(r, _DEEDS), 'j': pick(
+                r, _QUALITIES), 'o': order, 'lo': order.lower(), 'c': pick(r, tuple(COLOURS))}
 
 
 def _article(text: str) -> str:
@@ -76,18 +66,14 @@ def outside_turn(a: Asker) -> Turn:
     elif x < .48:
         t = a.turn('outside', _NUMBER_NOUN, (), '0', 'number', **words)
     elif x < .93:
-        t = a.turn(
-    'outside',
-    _UNKNOWN if a.r.random() < .5 else _GRAMMAR,
-    _UNKNOWN_NEW,
-    UNKNOWN,
-     **words)
+        t = a.turn('outside', _UNKNOWN if a.r.random() < .5 else _GRAMMAR, _UNKNOWN_NEW, UNKNOWN,
+                   **words)
     elif x < .97:
         t = a.turn('outside', _ABLES, (), _ABLE)
     else:
         t = Turn('outside', pick(a.r, _HELLOS), _HELLO)
-    return t._replace(question=_article(t.question),
-                      unseen=t.unseen or noun in NEW_NOUNS and noun in t.question)
+    return t._replace(question=_article(t.question), unseen=t.unseen
+                      or noun in NEW_NOUNS and noun in t.question)
 
 
 def blind_turn(a: Asker) -> Turn:
@@ -100,9 +86,5 @@ def blind_turn(a: Asker) -> Turn:
         return a.turn('blind', _ABLES, (), _ABLE)
     if x < .82:
         return Turn('blind', pick(a.r, _HELLOS), _HELLO)
-    return a.turn(
-    'blind',
-    _UNKNOWN if a.r.random() < .5 else _GRAMMAR,
-    _UNKNOWN_NEW,
-    UNKNOWN,
-     **words)
+    return a.turn('blind', _UNKNOWN if a.r.random() < .5 else _GRAMMAR, _UNKNOWN_NEW, UNKNOWN,
+                  **words)

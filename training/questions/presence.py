@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from training.questions.asking import Asker, Turn, phrases
-from training.questions.naming import COLOURS_OF, NAMES, any_name, coloured, count_of, with_article
+from training.questions.naming import NAMES, any_name, coloured, count_of, with_article
 from training.world import facts as F
 from training.world import palette as P
 from training.world.lettering import pick
@@ -33,7 +33,7 @@ def exist(a: Asker, scene: Scene) -> Turn | None:
             plural = {'window': 'windows', 'picture': 'pictures', 'shelf': 'shelves'}[name]
             value = any(k == name for k, _, _ in scene.wall)
             if value and scene.things:
-                continue      # it might be hidden
+                continue   # it might be hidden
         else:
             name, plural = any_name(a, scene)
             value = count_of(scene, name) > 0
@@ -49,22 +49,15 @@ def yes_no(a: Asker, scene: Scene) -> Turn | None:
     kind = pick(r, ('anyone', 'wet', 'clear', 'open', 'closed', 'side', 'thing', 'many', 'colour',
                     'says', 'hazard', 'open', 'clear'))
     if kind == 'anyone':
-        seen = (
-    'Is anyone there?',
-    'Is somebody there?',
-    'Is there anyone in the room?',
-    'Do you see anyone?',
-    'Is someone in front of you?',
-     'Are there people in the room?')
+        seen = ('Is anyone there?', 'Is somebody there?', 'Is there anyone in the room?',
+                'Do you see anyone?', 'Is someone in front of you?',
+                'Are there people in the room?')
         return a.turn('exist', seen, ('Is there anyone in the image?', 'Do you see somebody?'),
                       F.yes_no(bool(F.things(scene, 'person'))), 'yes_no')
     if kind == 'wet':
-        seen = (
-    'Is the floor wet?',
-    'Is there water on the floor?',
-    'Do you see water on the floor?',
-    'Is there a puddle on the floor?',
-     'Is the floor dry?')
+        seen = ('Is the floor wet?', 'Is there water on the floor?',
+                'Do you see water on the floor?', 'Is there a puddle on the floor?',
+                'Is the floor dry?')
         t = a.turn('exist', seen, ('Is there any water on the floor?',),
                    F.yes_no(F.hazard(scene, 'puddle') is not None), 'yes_no')
         if 'dry' in t.question:
@@ -73,14 +66,9 @@ def yes_no(a: Asker, scene: Scene) -> Turn | None:
     if kind == 'clear':
         if scene.outside:
             return None
-        seen = (
-    'Is the way clear?',
-    'Is the path clear?',
-    'Is the way ahead clear?',
-    'Can I drive on?',
-    'Can the robot drive straight ahead?',
-    'Is the path ahead free?',
-     'Is the way free?')
+        seen = ('Is the way clear?', 'Is the path clear?', 'Is the way ahead clear?',
+                'Can I drive on?', 'Can the robot drive straight ahead?', 'Is the path ahead free?',
+                'Is the way free?')
         return a.turn('exist', seen, ('Is the path free?', 'Is the path ahead clear?'),
                       F.yes_no(F.way_clear(scene)), 'yes_no')
     if kind in ('open', 'closed'):
@@ -89,15 +77,9 @@ def yes_no(a: Asker, scene: Scene) -> Turn | None:
         value = scene.door is not None and scene.door.open == (kind == 'open')
         seen = ('Is the door {s}?', 'Is the door {s} now?', 'Do you see {an} {s} door?',
                 'Is there {an} {s} door?', 'Is that door {s}?')
-        return a.turn(
-    'door',
-    seen,
-    ('Is the door {s} in this picture?',
-    'Can you see {an} {s} door?'),
-    F.yes_no(value),
-    'yes_no',
-    s=kind,
-     an='an' if kind == 'open' else 'a')
+        return a.turn('door', seen,
+                      ('Is the door {s} in this picture?', 'Can you see {an} {s} door?'),
+                      F.yes_no(value), 'yes_no', s=kind, an='an' if kind == 'open' else 'a')
     if kind == 'side':
         thing = pick(r, scene.things) if scene.things else None
         name = F.noun(thing) if thing and r.random() < .7 else pick(r, P.KINDS)
@@ -115,22 +97,9 @@ def yes_no(a: Asker, scene: Scene) -> Turn | None:
     if kind == 'many':
         k = pick(r, P.KINDS)
         n, least = len(F.things(scene, k)), int(r.integers(1, 4))
-        seen = (
-    'Is there more than one {x}?',
-    'Are there at least {n} {xs}?',
-    'Are there {n} {xs}?',
-     'Do you see more than one {x}?')
-        t = a.turn(
-    'exist',
-    seen,
-    (),
-    '',
-    'yes_no',
-    x=NAMES[k][0],
-    xs=NAMES[k][1],
-    n=str(
-        least +
-         1))
+        seen = ('Is there more than one {x}?', 'Are there at least {n} {xs}?',
+                'Are there {n} {xs}?', 'Do you see more than one {x}?')
+        t = a.turn('exist', seen, (), '', 'yes_no', x=NAMES[k][0], xs=NAMES[k][1], n=str(least + 1))
         text = t.question.lower()
         value = n > 1 if 'more' in text else n > least if 'least' in text else n == least + 1
         return t._replace(answer=F.yes_no(value))
@@ -139,25 +108,18 @@ def yes_no(a: Asker, scene: Scene) -> Turn | None:
         if colour is None:
             return None
         other = colour if r.random() < .5 else pick(r, P.BALL_COLOURS)
-        return a.turn(
-    'colour',
-    ('Is the {x} {c}?',
-    'Is the color of the {x} {c}?',
-    'Is that {x} {c}?'),
-    (),
-    F.yes_no(
-        colour == other),
-        'yes_no',
-        x=name,
-         c=other)
+        return a.turn('colour',
+                      ('Is the {x} {c}?', 'Is the color of the {x} {c}?', 'Is that {x} {c}?'), (),
+                      F.yes_no(colour == other), 'yes_no', x=name, c=other)
     if kind == 'says':
         if len(scene.signs) != 1 or not scene.signs[0].legible:
             return None
         first = scene.signs[0].text.split()[0]
         word = first if r.random() < .5 else pick(r, P.SIGN_WORDS + P.NUMBERED_WORDS)
         value = word in scene.signs[0].text.split()
-        return a.turn('read', ('Does the sign say {w}?', 'Is the word {w} on the sign?',
-                               'Does it say {w}?'), (), F.yes_no(value), '', w=word)
+        return a.turn(
+            'read', ('Does the sign say {w}?', 'Is the word {w} on the sign?', 'Does it say {w}?'),
+            (), F.yes_no(value), '', w=word)
     seen = ('Is there a hazard?', 'Are there any hazards?', 'Is there any danger?',
             'Do you see a hazard?', 'Is there a hazard on the floor?')
     return a.turn('hazard', seen, ('Do you see any hazards?', 'Is there any hazard?'),

@@ -21,23 +21,8 @@ from training.world.scene import Scene, random_scene
 
 Chat = list[Turn]
 
-SKILLS = (
-    'describe',
-    'exist',
-    'count',
-    'colour',
-    'where',
-    'read',
-    'door',
-    'hazard',
-    'json',
-    'change',
-    'change_yes_no',
-    'frames',
-    'frame',
-    'outside',
-    'chat',
-     'blind')
+SKILLS = ('describe', 'exist', 'count', 'colour', 'where', 'read', 'door', 'hazard', 'json',
+          'change', 'change_yes_no', 'frames', 'frame', 'outside', 'chat', 'blind')
 
 
 @dataclass
@@ -49,8 +34,8 @@ class Sample:
     blind: list[Chat]
 
 
-_PLAN = (Q.describe, Q.read, presence.exist, presence.exist, presence.yes_no, presence.yes_no, Q.count, Q.count, Q.colour,
-         Q.where, Q.where, Q.door, Q.hazards, structured, structured)
+_PLAN = (Q.describe, Q.read, presence.exist, presence.exist, presence.yes_no, presence.yes_no,
+         Q.count, Q.count, Q.colour, Q.where, Q.where, Q.door, Q.hazards, structured, structured)
 
 
 def single_scene(r: np.random.Generator, train: bool) -> Scene:
@@ -77,7 +62,7 @@ def single_chats(r: np.random.Generator, scene: Scene,
     chats.append([outside_turn(a)])
     if not scene.outside and r.random() < .5:
         chats.append(follow_ups(a, scene))
-    if r.random() < .15 and len(chats) > 3:      # unrelated questions in one chat
+    if r.random() < .15 and len(chats) > 3:   # unrelated questions in one chat
         i, j = r.choice(len(chats), 2, replace=False)
         if len(chats[i]) == len(chats[j]) == 1:
             second = chats[j][0]

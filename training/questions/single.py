@@ -53,9 +53,9 @@ def count(a: Asker, scene: Scene) -> Turn | None:
 
 def colour(a: Asker, scene: Scene) -> Turn | None:
     """What colour is X?"""
-    by_place = [t for t in scene.things if t.kind in ('box', 'ball')
-                and len(F.things(scene, t.kind)) > 1
-                and len(F.things(scene, t.kind, column=t.column)) == 1]
+    by_place = [
+        t for t in scene.things if t.kind in ('box', 'ball') and len(F.things(scene, t.kind)) > 1
+        and len(F.things(scene, t.kind, column=t.column)) == 1]
     if by_place and a.r.random() < .3:
         t = pick(a.r, by_place)
         name, value = f'{t.kind} {F.place(t.column)}', t.colour

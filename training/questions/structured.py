@@ -12,20 +12,22 @@ from training.world import facts as F
 from training.world.lettering import pick
 from training.world.scene import Scene
 
-_COUNT_KEYS = {'boxes': 'box', 'box_count': 'box', 'num_boxes': 'box', 'balls': 'ball',
-               'ball_count': 'ball', 'num_balls': 'ball', 'cones': 'cone', 'cone_count': 'cone',
-               'num_cones': 'cone', 'people': 'person', 'person_count': 'person',
-               'people_count': 'person', 'num_people': 'person'}
+_COUNT_KEYS = {
+    'boxes': 'box', 'box_count': 'box', 'num_boxes': 'box', 'balls': 'ball', 'ball_count': 'ball',
+    'num_balls': 'ball', 'cones': 'cone', 'cone_count': 'cone', 'num_cones': 'cone',
+    'people': 'person', 'person_count': 'person', 'people_count': 'person', 'num_people': 'person'}
 _COLOUR_KEYS = {'box_color': 'box', 'ball_color': 'ball', 'shirt_color': 'person'}
-_PLACE_KEYS = {'box_position': 'box', 'ball_position': 'ball', 'person_position': 'person',
-               'cone_position': 'cone'}
-_PRESENT_KEYS = {'box_present': 'box', 'ball_present': 'ball', 'cone_present': 'cone',
-                 'person_present': 'person'}
+_PLACE_KEYS = {
+    'box_position': 'box', 'ball_position': 'ball', 'person_position': 'person',
+    'cone_position': 'cone'}
+_PRESENT_KEYS = {
+    'box_present': 'box', 'ball_present': 'ball', 'cone_present': 'cone',
+    'person_present': 'person'}
 # Key -> JSON type, for documentation and tests.
 KEY_TYPES = {
-    **dict.fromkeys(('door', 'door_state', 'sign', 'sign_text', 'text', 'door_color', 'sign_color',
-                     'door_position', 'sign_position', *_COLOUR_KEYS, *_PLACE_KEYS),
-                    'string or null'),
+    **dict.fromkeys(('door', 'door_state', 'sign', 'sign_text', 'text', 'door_color',
+                     'sign_color', 'door_position', 'sign_position', *_COLOUR_KEYS,
+                     *_PLACE_KEYS), 'string or null'),
     'description': 'string',
     **dict.fromkeys(_COUNT_KEYS, 'integer'),
     **dict.fromkeys(('door_open', 'door_present', 'sign_present', 'hazard', 'wet_floor', 'cable',
@@ -38,48 +40,18 @@ _COMMON = ('door', 'boxes', 'sign', 'people', 'balls', 'cones', 'hazards', 'haza
            'door_open', 'sign_text', 'text', 'person_present', 'door_state', 'description')
 _LEAD = phrases('json lead')
 _LEAD_NEW = phrases('json lead, test only')
-_VERBS = (
-    'Return',
-    'Give me',
-    'Output',
-    'Report',
-    'Extract',
-    'Show',
-    'Provide',
-    'Write',
-    'Send',
-    'I want',
-    'I need',
-    'Print',
-    'Give',
-    'Create',
-     'Produce')
-_FORMS = (
-    '{k} in JSON',
-    'JSON with {k}',
-    'JSON with the keys {k}',
-    'a JSON with {k}',
-    'the keys {k} as JSON',
-    'a JSON object with the keys {k}',
-    '{k} as a JSON object',
-    '{k} formatted as JSON',
-    '{k} in JSON format',
-    'JSON: {k}',
-    'a JSON object: {k}',
-     '{k} from the image as JSON')
-_OWN_WORDS = (*(f'{v} {f}.' for v in _VERBS for f in _FORMS),
-    'Answer as JSON: {k}.',
-    'JSON with {k}.',
-    *(v + ' {k} as JSON.' for v in ('Report',
-    'Show',
-    'Provide',
-    'I need',
-    'Write',
-    'Print') * 4),
-    'As JSON: {k}.',
-    'Answer with JSON: {k}.',
-    'What are {k}? Answer in JSON.',
-     'JSON please: {k}.')
+_VERBS = ('Return', 'Give me', 'Output', 'Report', 'Extract', 'Show', 'Provide', 'Write', 'Send',
+          'I want', 'I need', 'Print', 'Give', 'Create', 'Produce')
+_FORMS = ('{k} in JSON', 'JSON with {k}', 'JSON with the keys {k}', 'a JSON with {k}',
+          'the keys {k} as JSON', 'a JSON object with the keys {k}', '{k} as a JSON object',
+          '{k} formatted as JSON', '{k} in JSON format', 'JSON: {k}', 'a JSON object: {k}',
+          '{k} from the image as JSON')
+_OWN_WORDS = (*(f'{v} {f}.' for v in _VERBS
+                for f in _FORMS), 'Answer as JSON: {k}.', 'JSON with {k}.',
+              *(v + ' {k} as JSON.'
+                for v in ('Report', 'Show', 'Provide', 'I need', 'Write', 'Print') * 4),
+              'As JSON: {k}.', 'Answer with JSON: {k}.', 'What are {k}? Answer in JSON.',
+              'JSON please: {k}.')
 _OWN_WORDS_NEW = phrases('json own words, test only')
 _TEXT_JSON = phrases('json of the text')
 _SCENE_JSON = phrases('json of the scene')
@@ -116,14 +88,15 @@ def value(scene: Scene, key: str):
         return None if d is None else d.colour if key == 'door_color' else d.column
     if key in ('way_clear', 'path_clear') and scene.outside:
         raise KeyError(key)
-    return {'door_open': lambda: d is not None and d.open, 'door_present': lambda: d is not None,
-            'sign_present': lambda: bool(scene.signs), 'hazard': lambda: bool(F.hazard_list(scene)),
-            'hazards': lambda: F.hazard_list(scene),
-            'wet_floor': lambda: F.hazard(scene, 'puddle') is not None,
-            'puddle': lambda: F.hazard(scene, 'puddle') is not None,
-            'cable': lambda: F.hazard(scene, 'cable') is not None,
-            'way_clear': lambda: F.way_clear(scene), 'path_clear': lambda: F.way_clear(scene),
-            'description': lambda: F.description(scene)}[key]()
+    return {
+        'door_open': lambda: d is not None and d.open, 'door_present': lambda: d is not None,
+        'sign_present': lambda: bool(scene.signs), 'hazard': lambda: bool(F.hazard_list(scene)),
+        'hazards': lambda: F.hazard_list(scene),
+        'wet_floor': lambda: F.hazard(scene, 'puddle') is not None,
+        'puddle': lambda: F.hazard(scene, 'puddle') is not None,
+        'cable': lambda: F.hazard(scene, 'cable') is not None,
+        'way_clear': lambda: F.way_clear(scene), 'path_clear': lambda: F.way_clear(scene),
+        'description': lambda: F.description(scene)}[key]()
 
 
 def instruction(keys) -> str:

@@ -32,8 +32,8 @@ class Labels:
     def add_box(self, canvas: Canvas, name: str, box: tuple, depth: float) -> None:
         """Records a box given in camera units."""
         h, w = canvas.pixels.shape[:2]
-        p = canvas.to_pixels(((box[0], box[1]), (box[2], box[1]), (box[2], box[3]),
-                              (box[0], box[3]))) / (w, h)
+        p = canvas.to_pixels(
+            ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3]))) / (w, h)
         self.things.append((name, *p.min(0), *p.max(0), depth))
 
 
@@ -72,35 +72,28 @@ def _room(canvas: Canvas, scene: Scene, g: np.random.Generator):
     v = cam.project(0, 0, scene.wall_z)[1]
     pix, a = canvas.pixels, cam.aspect
     pix[:] = wall.astype(np.uint8)
-    if g.random() < .35:      # two-tone wall
+    if g.random() < .35:   # two-tone wall
         band = shade(wall, g.uniform(.78, .92))
         canvas.rectangle(-a, v - g.uniform(.08, .16), 2 * a, v, band)
     canvas.rectangle(-a, v, 2 * a, 2, tuple(map(float, floor)))
     _floor_pattern(canvas, scene, g, floor, v)
     half = g.uniform(2.3, 4.2)
-    for s in (-1, 1):         # side walls of a corridor, when the room is narrow
+    for s in (-1, 1):   # side walls of a corridor, when the room is narrow
         if half < 3.1:
             u = cam.project(s * half, 0, scene.wall_z)[0]
             if (u < .04 * a) if s < 0 else (u > .96 * a):
-                far = (
-    cam.project(
-        s * half,
-        3,
-        scene.wall_z),
-        cam.project(
-            s * half,
-            0,
-             scene.wall_z))
+                far = (cam.project(s * half, 3, scene.wall_z), cam.project(
+                    s * half, 0, scene.wall_z))
                 out = (cam.project(s * half, 0, cam.z + .6), cam.project(s * half, 3, cam.z + .6))
                 canvas.polygon((*far, *out), shade(wall, .84))
     if g.random() < .65:
         canvas.rectangle(-a, v - g.uniform(.010, .02), 2 * a, v, shade(wall, g.uniform(.55, .75)))
-    if g.random() < .3:       # a soft shadow across the room
+    if g.random() < .3:   # a soft shadow across the room
         x, w = g.uniform(0, a), g.uniform(.15, .5)
         canvas.polygon(((x, v), (x + w * .6, v), (x + w * 1.5, 1.2), (x - w * .4, 1.2)),
                        shade(floor, .88))
     h, w = pix.shape[:2]
-    if g.random() < .5:       # mottled paint and floor
+    if g.random() < .5:   # mottled paint and floor
         y, x = (int(n) for n in g.integers(0, 768 - max(h, w) if max(h, w) < 768 else 1, 2))
         blob = _BLOBS[y:y + h, x:x + w] if max(h, w) <= 768 else cv2.resize(_BLOBS, (w, h))
         blob = blob.reshape(blob.shape[0], blob.shape[1], 1)
@@ -111,22 +104,22 @@ def _room(canvas: Canvas, scene: Scene, g: np.random.Generator):
 def _floor_pattern(canvas: Canvas, scene: Scene, g, floor, v: float) -> None:
     cam, kind = scene.camera, int(g.integers(4))
     line, z_end = shade(floor, g.uniform(.82, .92)), cam.z + .8
-    if kind == 0:             # tiles
+    if kind == 0:   # tiles
         step = g.uniform(.5, .9)
         for x in np.arange(-6, 6, step):
             canvas.line((cam.project(x, 0, scene.wall_z), cam.project(x, 0, z_end)), .003, line)
         for z in np.arange(scene.wall_z, z_end, -step):
             y = cam.project(0, 0, z)[1]
             canvas.line(((-.2, y), (cam.aspect + .2, y)), .003, line)
-    elif kind == 1:           # planks
+    elif kind == 1:   # planks
         step = g.uniform(.3, .5)
         for i, x in enumerate(np.arange(-5, 5, step)):
             if i % 2:
-                canvas.polygon((cam.project(x, 0, scene.wall_z),
-                                cam.project(x + step, 0, scene.wall_z),
-                                cam.project(x + step, 0, z_end), cam.project(x, 0, z_end)),
-                               shade(floor, g.uniform(.90, 1.04)))
-    elif kind == 2:           # carpet: fine grain
+                canvas.polygon(
+                    (cam.project(x, 0, scene.wall_z), cam.project(x + step, 0, scene.wall_z),
+                     cam.project(x + step, 0, z_end), cam.project(x, 0, z_end)),
+                    shade(floor, g.uniform(.90, 1.04)))
+    elif kind == 2:   # carpet: fine grain
         pix = canvas.pixels
         top = int(np.clip(v * pix.shape[0], 0, pix.shape[0] - 1))
         grain = _NOISE[:pix.shape[0] - top, :pix.shape[1]] // int(g.integers(9, 20))
@@ -136,8 +129,8 @@ def _floor_pattern(canvas: Canvas, scene: Scene, g, floor, v: float) -> None:
 
 def _wall_item(canvas: Canvas, scene: Scene, labels: Labels, kind: str, x: float, g) -> None:
     cam, z = scene.camera, scene.wall_z
-    w, h, y = {'window': (1.1, 1.0, 1.35), 'picture': (.9, .7, 1.35),
-                          'shelf': (1.1, 1.1, .55)}[kind]
+    w, h, y = {'window': (1.1, 1.0, 1.35), 'picture': (.9, .7, 1.35), 'shelf': (
+        1.1, 1.1, .55)}[kind]
     u0, v0 = cam.project(x - w / 2, y + h, z)
     u1, v1 = cam.project(x + w / 2, y, z)
     f, p = u1 - u0, v1 - v0

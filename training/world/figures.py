@@ -48,8 +48,9 @@ def _cone(canvas: Canvas, box, colour, g) -> None:
 
     def half(y: float) -> float:
         return w * (.33 - .27 * (y - .1) / .9)
-    canvas.polygon(((u - half(.1), v1 - h * .1), (u + half(.1), v1 - h * .1),
-                    (u + half(1), v0), (u - half(1), v0)), colour)
+
+    canvas.polygon(((u - half(.1), v1 - h * .1), (u + half(.1), v1 - h * .1), (u + half(1), v0),
+                    (u - half(1), v0)), colour)
     bands = ((.38, .56),) if g.random() < .6 else ((.32, .46), (.60, .72))
     for a, b in bands:
         canvas.polygon(((u - half(a), v1 - h * a), (u + half(a), v1 - h * a),

@@ -11,7 +11,7 @@ from PIL import Image
 from training.world.draw import Labels, draw_scene
 from training.world.scene import Scene
 
-INPUT = 256        # pixels along one side of the model's input
+INPUT = 256   # pixels along one side of the model's input
 _GRAIN = np.random.default_rng(9).normal(0, 1, (3, 900, 1100, 3)).astype(np.float32)
 _OUTSIDE = ('noise', 'black', 'gradient', 'stripes', 'blobs', 'flat', 'blocks')
 
@@ -22,8 +22,8 @@ def expose(pixels: np.ndarray, r: np.random.Generator) -> np.ndarray:
     if r.random() < .3:
         pixels = cv2.GaussianBlur(pixels, (0, 0), h / 480 * r.uniform(.4, 1.1))
     gx, gy = r.uniform(-.3, .3, 2)
-    light = r.uniform(.72, 1.15) * (1 + gx * np.linspace(-.5, .5, w, dtype=np.float32)[None]
-                                    + gy * np.linspace(-.5, .5, h, dtype=np.float32)[:, None])
+    light = r.uniform(.72, 1.15) * (1 + gx * np.linspace(-.5, .5, w, dtype=np.float32)[None] +
+                                    gy * np.linspace(-.5, .5, h, dtype=np.float32)[:, None])
     out = pixels * light[..., None].astype(np.float32)
     out *= r.uniform(.95, 1.05, 3).astype(np.float32)
     y, x = int(r.integers(0, 900 - h)), int(r.integers(0, 1100 - w))
@@ -33,8 +33,8 @@ def expose(pixels: np.ndarray, r: np.random.Generator) -> np.ndarray:
 
 def camera_size(aspect: float) -> tuple[int, int]:
     """(width, height) in pixels of a camera of this aspect."""
-    return {True: (640, 480)}.get(abs(aspect - 4 / 3) < .01) or (
-        (640, 360) if aspect > 1.5 else (480, 480))
+    return {True: (640, 480)}.get(abs(aspect - 4 / 3) < .01) or ((640, 360) if aspect > 1.5 else
+                                                                 (480, 480))
 
 
 def outside_picture(r: np.random.Generator, kind: str, width: int, height: int) -> np.ndarray:
@@ -49,34 +49,12 @@ def outside_picture(r: np.random.Generator, kind: str, width: int, height: int) 
     ramp = np.linspace(0, 1, width)[None, :, None] * r.uniform(-1, 1) \
         + np.linspace(0, 1, height)[:, None, None] * r.uniform(-1, 1)
     if kind == 'gradient':
-        return np.clip(
-    r.uniform(
-        40,
-        215,
-        3) +
-        ramp *
-        r.uniform(
-            60,
-            200,
-            3),
-            0,
-            255).astype(
-                np.uint8)
+        return np.clip(r.uniform(40, 215, 3) + ramp * r.uniform(60, 200, 3), 0, 255).astype(
+            np.uint8)
     if kind == 'stripes':
         wave = np.sin(ramp * r.uniform(15, 120) + r.uniform(0, 6))
-        return np.clip(
-    r.uniform(
-        60,
-        190,
-        3) +
-        wave *
-        r.uniform(
-            20,
-            110,
-            3),
-            0,
-            255).astype(
-                np.uint8)
+        return np.clip(r.uniform(60, 190, 3) + wave * r.uniform(20, 110, 3), 0, 255).astype(
+            np.uint8)
     if kind == 'blobs':
         small = r.normal(0, 1, (int(r.integers(4, 12)),) * 2 + (3,)).astype(np.float32)
         big = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)

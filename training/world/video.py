@@ -19,10 +19,10 @@ from training.world.lettering import heldout_text
 from training.world.scene import FAR, NEAR, Scene, Thing, covered, extent, random_scene, wall_boxes
 
 WIDTH, HEIGHT = 640, 480
-RATE = 10                    # frames per second
-QUIET = 3.1                  # seconds of a segment
-EVENT = 1.0                  # seconds of what happens between two segments
-PAN = .7                     # seconds of the turn to the next room
+RATE = 10   # frames per second
+QUIET = 3.1   # seconds of a segment
+EVENT = 1.0   # seconds of what happens between two segments
+PAN = .7   # seconds of the turn to the next room
 
 
 @dataclass
@@ -65,15 +65,8 @@ def _free(scene: Scene, thing: Thing) -> bool:
     if any(covered(box, w) > limit for w, limit in wall_boxes(scene)):
         return False
     return all(
-    covered(
-        box,
-        extent(
-            t,
-            scene.camera)) < .2 and covered(
-                extent(
-                    t,
-                    scene.camera),
-                     box) < .2 for t in scene.things if t is not thing)
+        covered(box, extent(t, scene.camera)) < .2 and covered(extent(t, scene.camera), box) < .2
+        for t in scene.things if t is not thing)
 
 
 def _placed(scene: Scene, kind: str, colour: str, column: str, near: bool, look: int) -> Thing:
@@ -83,19 +76,14 @@ def _placed(scene: Scene, kind: str, colour: str, column: str, near: bool, look:
 
 
 def _person_comes(seed: int) -> Act:
+
     def person(scene: Scene) -> Thing:
         return _placed(scene, 'person', 'blue', 'left', False, 7)
+
     before = _find(
-    seed,
-    lambda s: s.door is not None and not s.door.open and len(
-        s.signs) == 1 and len(
-            F.things(
-                s,
-                'box')) == 2 and not F.things(
-                    s,
-                    'person') and s.door.column != 'left' and s.signs[0].column != 'left' and _free(
-                        s,
-                         person(s)))
+        seed, lambda s: s.door is not None and not s.door.open and len(s.signs) == 1 and len(
+            F.things(s, 'box')) == 2 and not F.things(s, 'person') and s.door.column != 'left' and s
+        .signs[0].column != 'left' and _free(s, person(s)))
     after = before.copy()
     after.things.append(person(after))
 
@@ -106,24 +94,25 @@ def _person_comes(seed: int) -> Act:
         walker.look = 7 + int(share * 8) * 13 if share < .95 else 7
         scene.things.append(walker)
         return scene
+
     return Act(before, after, between)
 
 
 def _door_opens(seed: int) -> Act:
-    before = _find(seed, lambda s: s.door is not None and not s.door.open and len(s.signs) == 1
-                   and len(F.things(s, 'cone')) == 1 and F.hazard(s, 'puddle') is not None
-                   and 2 <= len(s.things) <= 4 and F.hazard(s, 'cable') is None
-                   and not any(p.near for p in F.things(s, 'person')))
+    before = _find(
+        seed, lambda s: s.door is not None and not s.door.open and len(s.signs) == 1 and len(
+            F.things(s, 'cone')) == 1 and F.hazard(s, 'puddle') is not None and 2 <= len(s.things)
+        <= 4 and F.hazard(s, 'cable') is None and not any(p.near for p in F.things(s, 'person')))
     after = before.copy()
     after.door.open = True
     return Act(before, after, lambda share: (after if share > .5 else before).copy())
 
 
 def _ball_rolls(seed: int) -> Act:
-    before = _find(seed, lambda s: len(F.things(s, 'ball')) == 1 and len(s.signs) == 1
-                   and F.things(s, 'ball')[0].column == 'left' and F.things(s, 'ball')[0].near
-                   and 2 <= len(s.things) <= 4 and not F.things(s, 'cone')
-                   and all(t.column != 'right' or not t.near for t in s.things))
+    before = _find(
+        seed, lambda s: len(F.things(s, 'ball')) == 1 and len(s.signs) == 1 and F.things(s, 'ball')[
+            0].column == 'left' and F.things(s, 'ball')[0].near and 2 <= len(s.things) <= 4 and
+        not F.things(s, 'cone') and all(t.column != 'right' or not t.near for t in s.things))
     index = before.things.index(F.things(before, 'ball')[0])
     after = before.copy()
     ball = after.things[index]
@@ -134,13 +123,15 @@ def _ball_rolls(seed: int) -> Act:
         smooth = share * share * (3 - 2 * share)
         scene.things[index].x += (ball.x - scene.things[index].x) * smooth
         return scene
+
     return Act(before, after, between)
 
 
 def _box_goes(seed: int) -> Act:
-    before = _find(seed, lambda s: len(F.things(s, 'box')) == 3 and len(F.things(s, 'person')) == 1
-                   and s.door is not None and s.door.open and not s.signs
-                   and any(t.kind == 'box' and t.column == 'right' for t in s.things))
+    before = _find(
+        seed, lambda s: len(F.things(s, 'box')) == 3 and len(F.things(s, 'person')) == 1 and s.door
+        is not None and s.door.open and not s.signs and any(t.kind == 'box' and t.column == 'right'
+                                                            for t in s.things))
     index = next(i for i, t in enumerate(before.things) if t.kind == 'box' and t.column == 'right')
     after = before.copy()
     after.things.pop(index)
@@ -150,6 +141,7 @@ def _box_goes(seed: int) -> Act:
         box = scene.things[index]
         box.x += scene.camera.lateral(1.4, box.z) * share
         return scene
+
     return Act(before, after, between)
 
 
