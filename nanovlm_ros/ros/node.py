@@ -78,6 +78,7 @@ class NanoVlmNode(LifecycleNode):
     """See docs/interfaces.md. `load_model` takes the loader's place in tests."""
 
     def __init__(self, load_model: Callable = load, **options):
+        self._jumps = self.servers = None  # rclpy destroys a node that failed half-way, too
         super().__init__('nanovlm', **options)
         self._load_model = load_model
         self.parameters = Parameters(self)
@@ -202,8 +203,10 @@ class NanoVlmNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Leave the graph."""
-        self._jumps.unregister()
-        self.servers.destroy()
+        if self._jumps is not None:
+            self._jumps.unregister()
+        if self.servers is not None:
+            self.servers.destroy()
         super().destroy_node()
 
 

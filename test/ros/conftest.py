@@ -1,6 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A node with a fake model, spun on a thread, and a client beside it."""
+import gc
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def ros():
 @pytest.fixture
 def make_robot():
     """Return a function that starts a node; arguments as Robot's."""
+    gc.collect()  # a destroyed lifecycle node stays in the graph until it is collected
     robots = []
 
     def make(*arguments, **parameters):

@@ -141,7 +141,8 @@ class Client(Spun):
         node.create_subscription(msg.TextChunk, f'{self.server}/stream', self.stream.append, 1000)
         node.create_subscription(msg.Answer, f'{self.server}/answers', self.answers.append, 1000)
         self.action = ActionClient(
-            node, Generate, f'{self.server}/generate', feedback_sub_qos_profile=QoSProfile(depth=1000))
+            node, Generate, f'{self.server}/generate',
+            feedback_sub_qos_profile=QoSProfile(depth=1000))
         for name, kind in (('ask', Ask), ('set_prompts', SetPrompts), ('reset', Trigger),
                            ('enable', SetBool)):
             self._clients[name] = node.create_client(kind, f'{self.server}/{name}')

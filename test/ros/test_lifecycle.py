@@ -1,6 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Promises of the lifecycle: load on configure, serve when active, free on cleanup, one end each."""
+"""The lifecycle: load on configure, serve when active, free on cleanup, one end each."""
 import gc
 import os
 import threading

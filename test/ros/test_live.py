@@ -1,6 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Promises of the live loop: the newest frame, one at a time, missed ticks counted, queries first."""
+"""The live loop: newest frame, one at a time, missed ticks counted, queries first."""
 import threading
 
 from fakes import FakeModel

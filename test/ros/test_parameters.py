@@ -5,10 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from fakes import FakeModel
 from rclpy.parameter import Parameter
 
-from nanovlm_ros.ros.node import NanoVlmNode
 from nanovlm_ros.ros.parameters import TABLE, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -33,13 +31,6 @@ def other(row):
         high = row.high if row.default != row.high else row.low
         return type(row.default)(high)
     return ['x'] if isinstance(row.default, list) else '{}'
-
-
-def start(**parameters):
-    """Construct a node that does not start by itself; parameters with dots as `__`."""
-    parameters.setdefault('autostart', False)
-    return NanoVlmNode(lambda *a, **k: FakeModel(), parameter_overrides=[
-        Parameter(name.replace('__', '.'), value=value) for name, value in parameters.items()])
 
 
 @pytest.fixture(scope='module')
@@ -161,23 +152,6 @@ def test_a_dynamic_parameter_may_change_while_active(configured, row):
     assert put(configured, row, other(row)).successful
     assert value_of(configured, row) == other(row)
     assert put(configured, row, before).successful
-
-
-@pytest.mark.parametrize('name, value, part', [
-    ('device', 'cuda', 'device'), ('quantization', 'q4', 'quantization'),
-    ('live__json_schema', '{', 'live.json_schema')])
-def test_a_node_with_a_bad_value_does_not_start(name, value, part):
-    with pytest.raises(ValueError, match=part):
-        start(**{name: value})
-
-
-def test_a_node_with_a_value_out_of_range_or_of_another_type_does_not_start():
-    from rclpy.exceptions import InvalidParameterTypeException, ParameterException
-
-    with pytest.raises(ParameterException):
-        start(queue_size=0)
-    with pytest.raises(InvalidParameterTypeException):
-        start(queue_size='many')
 
 
 def test_a_schema_parameter_that_is_no_json_is_refused(free):

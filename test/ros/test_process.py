@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,33 @@ from nanovlm_ros.msg import Answer, Query
 from nanovlm_ros.srv import Ask
 
 PROCESS = str(Path(__file__).with_name('process.py'))
+NUMBERS = count(1)
 PATIENCE = 60.0  # s; only a hang takes so long
 
 
 @pytest.fixture
-def start(client):
+def namespace():
+    """A namespace of its own: a node that was killed stays in the graph until its lease ends."""
+    return f'/process_{next(NUMBERS)}'
+
+
+@pytest.fixture
+def client(namespace):
+    """A client of the node in the process."""
+    made = Client(f'{namespace}/nanovlm')
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(namespace):
     """Return a function that starts a process; all are ended, with their output printed."""
     processes = []
 
     def run(*command):
-        # A node that died without a word stays in the graph until its lease ends, and a
-        # client would take its servers for those of the new one.
-        wait_until(lambda: ('nanovlm', '/') not in client.node.get_node_names_and_namespaces(),
-                   'the end of another node', PATIENCE)
         processes.append(subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            [*command, '--ros-args', '-r', f'__ns:={namespace}'],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return processes[-1]
 
     yield run
@@ -43,10 +56,10 @@ def start(client):
 @pytest.fixture
 def fake_node(start):
     """Return a function that starts main() with a fake model."""
-    def run(*parameters, token_seconds=0.0, stuck=0, namespace='/'):
+    def run(*parameters, token_seconds=0.0, stuck=0):
         arguments = [part for parameter in parameters for part in ('-p', parameter)]
         return start(sys.executable, PROCESS, 'node', str(token_seconds), str(stuck),
-                     '--ros-args', '-r', f'__ns:={namespace}', *arguments)
+                     '--ros-args', *arguments)
     return run
 
 
@@ -85,19 +98,18 @@ def test_a_signal_ends_running_waiting_and_queued_requests_and_the_process(
     assert time.monotonic() - began < 9
 
 
-def test_a_stuck_step_ends_the_process_with_70_after_the_replies(fake_node):
-    process = fake_node('watchdog_timeout:=0.5', stuck=1, namespace='/stuck')
-    client = Client('/stuck/nanovlm')
+def test_a_stuck_step_ends_the_process_with_70_after_the_replies(fake_node, client):
+    process = fake_node('watchdog_timeout:=0.5', stuck=1)
     goal, other = client.generate('one'), client.ask_later('two')
     assert goal.end()[1].error_code == Answer.ERROR_MODEL_ERROR
     assert other().answer.error_code == Answer.ERROR_MODEL_ERROR
     code, output = end_of(process)
-    client.close()
     assert code == 70 and 'stuck' in output and 'watchdog_timeout' in output
 
 
 @pytest.mark.parametrize('parameter, part', [
-    ('queue_size:=0', 'queue_size'), ('device:=abacus', 'abacus'), ('queue_size:=many', 'queue_size')])
+    ('queue_size:=0', 'queue_size'), ('device:=abacus', 'abacus'),
+    ('queue_size:=many', 'queue_size'), ('live.json_schema:="{"', 'live.json_schema')])
 def test_a_wrong_parameter_ends_the_process_with_one_sentence(fake_node, parameter, part):
     code, output = end_of(fake_node(parameter))
     assert code == 2 and part in output and 'Traceback' not in output
@@ -130,7 +142,7 @@ def test_a_missing_model_folder_fails_configure_and_leaves_the_node_unconfigured
 @pytest.mark.skipif(not shutil.which('nanovlm_node'), reason='the package is not installed')
 def test_the_installed_node_answers_with_the_model_that_ships_and_ends_on_sigint(start, client):
     process = start('nanovlm_node')
-    ready = client.call(lambda: client.node.create_client(Ask, '/nanovlm/ask'))
+    ready = client.call(lambda: client.node.create_client(Ask, f'{client.server}/ask'))
     assert ready.wait_for_service(PATIENCE)
     # With an empty cache the model is compiled first; until then the answer is NOT_READY.
     answer = wait_until(lambda: answered(client, process), 'the first answer', PATIENCE)
