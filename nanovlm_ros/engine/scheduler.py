@@ -63,7 +63,7 @@ class Scheduler:
         model, self._model = self._model, None  # this thread holds the last reference
         try:
             model.close()
-        except Exception:
+        except Exception:  # there is nobody left to tell but the log
             LOG.exception('The model could not be closed.')
 
     def _end_what_is_due(self) -> None:
@@ -153,7 +153,7 @@ class Scheduler:
             return
         try:
             self._model.release(sequence, keep)
-        except Exception:
+        except Exception:  # the request has its answer all the same
             LOG.exception('Sequence %s could not be released.', sequence)
 
     def _fail(self, request: Request, error: Exception) -> None:
