@@ -39,6 +39,8 @@ def generate_launch_description() -> LaunchDescription:
           for name, (description, choices) in PARAMETERS.items()),
         DeclareLaunchArgument('live', default_value='', choices=['', 'true', 'false'],
                               description='Ask live.prompts about every new image.'),
+        DeclareLaunchArgument('window', default_value='', choices=['', 'true', 'false'],
+                              description='Keep a window of the newest frames of each camera.'),
         DeclareLaunchArgument('image', default_value='image',
                               description='Topic of the (first, unnamed) camera, without '
                                           '/compressed.'),
@@ -63,8 +65,9 @@ def _node(context):
     given = {name: yaml.safe_load(value(name)) for name in PARAMETERS if value(name)}
     if 'model' in given:
         given['model'] = value('model')  # a folder may be called 7
-    if value('live'):
-        given['live.enabled'] = yaml.safe_load(value('live'))
+    for name in ('live', 'window'):
+        if value(name):
+            given[f'{name}.enabled'] = yaml.safe_load(value(name))
     image = value('image')
     return [Node(
         package='nanovlm_ros', executable='nanovlm_node', name=value('name'),

@@ -79,6 +79,7 @@ class Frame:
                  stamp_ns: int = 0, frame_id: str = '', camera: str = ''):
         self._decode: Optional[Callable[[], np.ndarray]] = decode
         self._rgb: Optional[np.ndarray] = None
+        self.broken = False  # decoding failed
         self.width = width
         self.height = height
         self.stamp_ns = stamp_ns
@@ -101,7 +102,11 @@ class Frame:
         """Pixels as uint8 RGB, (height, width, 3); read them on one thread at a time."""
         if self._rgb is None:
             assert self._decode is not None
-            self._rgb = self._decode()
+            try:
+                self._rgb = self._decode()
+            except NanoVlmError:
+                self.broken = True
+                raise
             self._decode = None  # lets go of the encoded message
         return self._rgb
 
@@ -126,6 +131,7 @@ class Query:
     prompt: str
     frames: Tuple[Frame, ...] = ()      # in the order the model sees them
     image_ages: Tuple[float, ...] = ()  # s, one a frame, when the query was accepted
+    generation: int = 0                 # of the rolling window that holds the frames; 0: none
     system_prompt: str = ''             # '': the template's own
     json_schema: str = ''               # '': free text
     keep_history: bool = False          # continue the conversation, and add to it

@@ -60,8 +60,8 @@ class FakeModel:
     """Drives like engine.model.VisionLanguageModel.
 
     `reply(turns)` is the text of an answer (bytes are sent as they are);
-    `before(stage)` is called before 'preprocess', 'vision', 'prefill' and 'decode'
-    and may wait or raise; `logits(position)`, if given, replaces the script:
+    `before(stage)` is called before 'preprocess', 'vision', 'prefill', 'decode' and
+    'watch' and may wait or raise; `logits(position)`, if given, replaces the script:
     `position` counts the tokens of one answer.
     """
 
@@ -79,6 +79,10 @@ class FakeModel:
         self.token_seconds = token_seconds
         self.sequences: Dict[int, List[int]] = {}  # what each one has still to say
         self.positions: Dict[int, int] = {}        # how many tokens each one was asked for
+        self.unfilled: Dict[int, int] = {}         # rows of each prompt that were not run yet
+        self.seen = set()                          # keys of frames that passed the vision tower
+        self.watched = []                          # (window, generations) of each call
+        self.steps = []                            # (fills, decodes) of each call
         self.kept: List[bool] = []                 # `keep` of each release
         self.batches: List[int] = []               # sizes of the decode steps
         self.threads = set()
@@ -98,27 +102,53 @@ class FakeModel:
         self._turns[id(prompt)] = turns
         return prompt
 
-    def preprocess(self, prompt):
+    def preprocess(self, prompt, generation=0):
         self._enter('preprocess')
         for frame in prompt.frames:
             frame.rgb  # decodes, or raises BAD_IMAGE
+        return False
 
-    def encode_images(self, prompt):
+    def unseen(self, prompt, generation=0):
+        return [frame for frame in prompt.frames if frame.key not in self.seen]
+
+    def see(self, frame):
         self._enter('vision')
+        self.seen.add(frame.key)
 
-    def prefill(self, prompt):
-        self._enter('prefill')
+    def can_open(self, prompt, generation=0):
+        return True
+
+    def open(self, prompt, generation=0):
         reply = self.reply(self._turns.pop(id(prompt)))
         self._next += 1
         self.sequences[self._next] = [
             *(reply if isinstance(reply, bytes) else reply.encode()), EOS]
-        return self._next, 0, self._say(self._next)
+        self.unfilled[self._next] = prompt.n_tokens
+        return self._next, 0
 
-    def decode(self, sequences, tokens):
-        self._enter('decode')
-        time.sleep(self.token_seconds)
-        self.batches.append(len(sequences))
-        return np.stack([self._say(sequence) for sequence in sequences])
+    def step(self, fills, decodes):
+        """Rows of prompts are counted; a prompt that is full, and each token, brings the next."""
+        self.steps.append((list(fills), list(decodes)))
+        if fills:
+            self._enter('prefill')
+        if decodes:
+            self._enter('decode')
+            time.sleep(self.token_seconds)
+            self.batches.append(len(decodes))
+        logits = []
+        for sequence, rows in fills:
+            self.unfilled[sequence] -= rows
+            assert self.unfilled[sequence] >= 0
+            full = not self.unfilled[sequence]
+            logits.append(self._say(sequence) if full else np.zeros(self.vocab_size, np.float32))
+        return np.stack(logits + [self._say(sequence) for sequence, _ in decodes])
+
+    def watch(self, window, generations, rolling=True):
+        self._enter('watch')
+        self.watched.append((window, list(generations), rolling))
+        for _, frames in generations:
+            frames[-1].rgb
+        return True
 
     def _say(self, sequence):
         position = self.positions.get(sequence, 0)
@@ -133,6 +163,7 @@ class FakeModel:
     def release(self, sequence, keep):
         del self.sequences[sequence]
         self.positions.pop(sequence, None)
+        self.unfilled.pop(sequence, None)
         self.kept.append(keep)
 
     def reset(self):

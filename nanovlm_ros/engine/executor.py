@@ -8,7 +8,7 @@ on this one what is computed next.
 import logging
 import threading
 from concurrent.futures import Future
-from typing import Callable, Iterable, List, Optional
+from typing import Callable, Iterable, List, Optional, Sequence
 
 from nanovlm_ros.engine.admission import check_query
 from nanovlm_ros.engine.ends import CLOSING, REPLACED, End
@@ -17,18 +17,22 @@ from nanovlm_ros.engine.request_queue import RequestQueue
 from nanovlm_ros.engine.scheduler import Scheduler
 from nanovlm_ros.engine.stats import ExecutorStats, Meter
 from nanovlm_ros.engine.structured import compile_schema
+from nanovlm_ros.engine.watched import Watched
+from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.types import ERROR, Answer, ErrorCode, NanoVlmError, Query, TextChunk
 
 LOG = logging.getLogger(__name__)
+PREFILL_CHUNK = 128  # rows
 
 
 class MlcExecutor:
     """Runs queries on one thread of its own; every public method may be called from any."""
 
-    def __init__(self, load: Callable, *, queue_size: int = 8, max_sequences: int = 4):
+    def __init__(self, load: Callable, *, queue_size: int = 8, max_sequences: int = 4,
+                 prefill_chunk: int = PREFILL_CHUNK):
         self._load = load
-        self._max_sequences = max_sequences
-        self._queue = RequestQueue(queue_size)
+        self._limits = {'max_sequences': max_sequences, 'prefill_chunk': prefill_chunk}
+        self._queue, self._watched = RequestQueue(queue_size), Watched()
         self._scheduler: Optional[Scheduler] = None  # as soon as there is a model
         self._resets: List['Future[None]'] = []
         self._meter = Meter()
@@ -57,26 +61,47 @@ class MlcExecutor:
         return self._model
 
     def submit(self, query: Query, on_chunk: Callable[[TextChunk], None],
-               on_answer: Callable[[Answer], None], *, live: bool = False) -> Ticket:
+               on_answer: Callable[[Answer], None]) -> Ticket:
         """Accept a query, which then ends exactly once: a last chunk, then an answer.
 
         The callbacks run on the executor's thread, or on the one that ended the
-        request (by a newer live tick, `abandon` or `shutdown`), and must not block.
-        Live ticks come after queries, and a newer one replaces the one that waits.
+        request (`submit_tick`, `abandon` or `shutdown`), and must not block.
         Raises NanoVlmError INVALID_REQUEST, BAD_SCHEMA, QUEUE_FULL, NOT_READY or
         SHUTTING_DOWN; then no callback is called.
         """
-        model = self._open_model()
-        check_query(query, model.context_length, model.max_images)
-        schema = compile_schema(query.json_schema, model.tokenizer)
-        request = Request(query, schema, on_chunk, on_answer, live, model.name, self._wake)
+        request = self._accept(query, on_chunk, on_answer, live=False)
         with self._changed:
             self._open_model()
-            replaced = self._queue.put(request)
+            self._queue.put(request)
             self._changed.notify()
-        if replaced is not None:
-            self._end(replaced, REPLACED)
         return Ticket(request)
+
+    def submit_tick(self, queries: Sequence[Query], on_chunk: Callable[[TextChunk], None],
+                    on_answer: Callable[[Answer], None]) -> List[Ticket]:
+        """Accept the questions of a live tick, all or none; each then ends exactly once.
+
+        They run together, after queries. What still waits of the tick before ends as
+        replaced by this one. Raises as `submit` does.
+        """
+        requests = [self._accept(query, on_chunk, on_answer, live=True) for query in queries]
+        with self._changed:
+            self._open_model()
+            replaced = self._queue.put_tick(requests)
+            self._changed.notify()
+        for request in replaced:
+            self._end(request, REPLACED)
+        return [Ticket(request) for request in requests]
+
+    def watch(self, window: str, generations: Sequence[Generation], rolling: bool = True) -> None:
+        """Prepare for questions about a window's frames, as work allows (`FrameWindow`).
+
+        The frames of a `rolling` one are kept in the KV cache, and a query about them names the
+        generation; those of others pass the vision tower. None: the window is given up.
+        """
+        with self._changed:
+            self._open_model()
+            self._watched.put(window, generations, rolling)
+            self._changed.notify()
 
     def reset(self) -> None:
         """Forget the conversation and the cached prefixes; return when it is done.
@@ -132,7 +157,8 @@ class MlcExecutor:
             self._loaded.set_exception(error)  # start() raises it
             return
         scheduler = self._scheduler = Scheduler(
-            model, self._queue, self._meter, self._changed, self._max_sequences, self._end)
+            model, self._queue, self._watched, self._meter, self._changed, self._end,
+            **self._limits)
         self._model = model
         self._loaded.set_result(None)
         while self._wait_for_work():
@@ -148,7 +174,8 @@ class MlcExecutor:
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            while not (self._stopping or self._running or self._resets or len(self._queue)):
+            while not (self._stopping or self._running or self._resets or len(self._queue)
+                       or len(self._watched)):
                 self._changed.wait()
             return not self._stopping
 
@@ -170,6 +197,12 @@ class MlcExecutor:
     @property
     def _running(self) -> List[Request]:
         return self._scheduler.running if self._scheduler is not None else []
+
+    def _accept(self, query: Query, on_chunk, on_answer, live: bool) -> Request:
+        model = self._open_model()
+        check_query(query, model.context_length, model.max_images)
+        schema = compile_schema(query.json_schema, model.tokenizer)
+        return Request(query, schema, on_chunk, on_answer, live, model.name, self._wake)
 
     def _open_model(self):
         """Return the model if requests are taken; raise what keeps them out."""

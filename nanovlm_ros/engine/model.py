@@ -1,13 +1,16 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A vision-language model as the executor drives it: prompt -> rows -> logits."""
-from collections import OrderedDict
-from typing import Dict, List, Optional, Sequence, Tuple
+from functools import cached_property
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
 
+from nanovlm_ros.engine.image_cache import ImageCache
 from nanovlm_ros.engine.prefix_cache import PrefixCache
+from nanovlm_ros.engine.rolling_window import RollingWindow
+from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
 from nanovlm_ros.models.checkpoint import Checkpoint
@@ -17,12 +20,15 @@ from nanovlm_ros.models.tokenizer import Tokenizer
 from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
-CACHED_FRAMES = 32  # whose embeddings are kept: the newest of a few cameras and windows
 KEPT_PREFIXES = 32  # finished sequences that new prompts are compared with
 
 
 class VisionLanguageModel:
-    """Tokenizer, vision encoder, compiled decoder and their caches; for one thread."""
+    """Tokenizer, vision encoder, compiled decoder and their caches; for one thread.
+
+    A prompt is opened as a sequence, filled row by row and decoded token by token; one step
+    does some of each for many sequences.
+    """
 
     def __init__(self, checkpoint: Checkpoint, decoder: LanguageModel, context_length: int):
         self.name = checkpoint.name
@@ -32,13 +38,16 @@ class VisionLanguageModel:
         self.vocab_size = min(self.tokenizer.vocab_size, checkpoint.llm['vocab_size'])
         self.stop_ids = self.tokenizer.stop_ids
         self.stop_strings = self.template.stop_strings
-        self._vision = VisionEncoder(checkpoint)
-        self.max_images = context_length // self._vision.tokens
+        encoder = VisionEncoder(checkpoint)
+        self._image_tokens = encoder.tokens
+        self.max_images = context_length // encoder.tokens
+        self._images: Optional[ImageCache] = ImageCache(encoder)
         self._decoder: Optional[LanguageModel] = decoder
-        self._pixels: Dict[int, np.ndarray] = {}
-        self._embeddings: 'OrderedDict[int, torch.Tensor]' = OrderedDict()
-        self._prefixes = PrefixCache()
-        self._keys: Dict[int, List[np.ndarray]] = {}  # of running sequences, in pieces
+        self._prefixes = PrefixCache(lambda sequence: self._cache.length(sequence))
+        self._windows: Dict[str, Dict[int, RollingWindow]] = {}  # of each, its generations
+        self._unfilled: Dict[int, torch.Tensor] = {}  # rows of open sequences, not yet run
+        self._keys: Dict[int, List[np.ndarray]] = {}  # of open sequences, in pieces
+        self._rolled: Set[int] = set()                # open sequences that began as a window
 
     def tokenize(self, turns: Sequence[Turn], system_prompt: str = '') -> Prompt:
         """Return the prompt of a conversation whose last turn wants an answer."""
@@ -50,59 +59,80 @@ class VisionLanguageModel:
                 segments.append(self.tokenizer.encode(piece))
             else:
                 segments.append(piece)
-        return Prompt(segments, self._vision.tokens)
+        return Prompt(segments, self._image_tokens)
 
-    def preprocess(self, prompt: Prompt) -> None:
-        """Decode and resize the images that are not known yet. Raises BAD_IMAGE."""
-        for frame in self._unknown(prompt):
-            if frame.key not in self._pixels:
-                self._pixels[frame.key] = self._vision.preprocess(frame.rgb)
+    # -- a prompt's way -----------------------------------------------------------------------
 
-    def encode_images(self, prompt: Prompt) -> None:
-        """Run the vision tower over the images that are not known yet."""
-        frames = self._unknown(prompt)
-        self.preprocess(prompt)
-        if frames:
-            pixels = [self._pixels[frame.key] for frame in frames]
-            for frame, rows in zip(frames, self._vision.encode(pixels)):
-                self._embeddings[frame.key] = rows
-        self._pixels.clear()
-        for frame in prompt.frames:  # making room must not take what this prompt needs
-            if frame.key in self._embeddings:
-                self._embeddings.move_to_end(frame.key)
-        while len(self._embeddings) > max(CACHED_FRAMES, len(prompt.frames)):
-            self._embeddings.popitem(last=False)
+    def preprocess(self, prompt: Prompt, generation: int = 0) -> bool:
+        """Decode and resize images that are not known; tell whether there was one.
 
-    def prefill(self, prompt: Prompt) -> Tuple[int, int, np.ndarray]:
-        """Return (sequence, rows taken from the cache, logits (vocab_size,)).
-
-        Raises OUT_OF_MEMORY when the KV cache cannot hold the prompt.
+        Raises BAD_IMAGE.
         """
-        kept, shared = self._prefixes.match(prompt.keys)
-        cache = self._cache
-        sequence = cache.add() if kept is None else cache.fork(kept, shared)
+        return any([self._vision.preprocess(frame) for frame in self.unseen(prompt, generation)])
+
+    def unseen(self, prompt: Prompt, generation: int = 0) -> List[Frame]:
+        """Frames that have neither an embedding nor all of their rows in the cache."""
+        _, shared = self._known(prompt, generation)
+        unseen = {frame.key: frame for frame, end in prompt.ends
+                  if end > shared and frame not in self._vision}
+        return list(unseen.values())
+
+    def see(self, frame: Frame) -> None:
+        """Run the vision tower over a frame. Raises BAD_IMAGE."""
+        self._vision.rows(frame)
+
+    def can_open(self, prompt: Prompt, generation: int = 0) -> bool:
+        """Tell that waiting would save nothing: no prompt that is being filled will share more."""
+        return self._prefixes.promised(prompt.keys) <= self._known(prompt, generation)[1]
+
+    def open(self, prompt: Prompt, generation: int = 0) -> Tuple[int, int]:
+        """Return (sequence, rows taken from the cache); the other rows are to be filled.
+
+        A prompt about a rolling window starts from that generation's rows, if they are those of
+        its frames; any prompt from the longest prefix that it has in common with another.
+        """
+        parent, shared = self._known(prompt, generation)
+        sequence = self._cache.add() if parent is None else self._cache.fork(parent, shared)
+        if any(parent == window.sequence for window in self._generation(generation)):
+            self._rolled.add(sequence)
+        else:
+            self._prefixes.run(sequence, prompt.keys)
         self._keys[sequence] = [prompt.keys]
         try:
-            self.encode_images(prompt)
-            rows = self._rows(prompt)[shared:].contiguous()
-            logits = self._run([(sequence, len(rows))], rows)
+            self._unfilled[sequence] = self._rows(prompt, shared)
         except BaseException:
             self.release(sequence, keep=False)
             raise
-        return sequence, shared, logits[0]
+        return sequence, shared
 
-    def decode(self, sequences: Sequence[int], tokens: Sequence[int]) -> np.ndarray:
-        """Append one token to each sequence; return the logits (sequences, vocab_size)."""
-        rows = torch.from_numpy(self._llm.embed(tokens)).clone()  # torch aligns to 64 bytes
-        logits = self._run([(sequence, 1) for sequence in sequences], rows)
-        for sequence, token in zip(sequences, tokens):
+    def step(self, fills: Sequence[Tuple[int, int]], decodes: Sequence[Tuple[int, int]]
+             ) -> np.ndarray:
+        """Run rows of several sequences together; return the logits of each one's last row.
+
+        `fills` are (sequence, how many of its open rows), `decodes` (sequence, token to append);
+        the logits (fills + decodes, vocab_size) come in that order. Raises OUT_OF_MEMORY when
+        the KV cache cannot hold the rows; then nothing has changed.
+        """
+        batch = [*fills, *((sequence, 1) for sequence, _ in decodes)]
+        rows = [self._unfilled[sequence][:count] for sequence, count in fills]
+        if decodes:
+            # Cloned, for torch aligns to 64 bytes.
+            rows.append(torch.from_numpy(self._llm.embed([t for _, t in decodes])).clone())
+        logits = self._run(batch, torch.cat(rows))
+        for sequence, count in fills:
+            self._unfilled[sequence] = self._unfilled[sequence][count:]
+        for sequence, token in decodes:
             self._keys[sequence].append(np.array([token], np.int64))
         return logits
 
     def release(self, sequence: int, keep: bool) -> None:
         """End a sequence; with `keep` its rows may serve prompts that begin like it."""
         keys = np.concatenate(self._keys.pop(sequence))
-        if not keep:
+        self._unfilled.pop(sequence, None)
+        self._prefixes.end(sequence)
+        # Rows of a rolling window know frames that are gone: another prompt must not get them.
+        if not keep or sequence in self._rolled:
+            self._rolled.discard(sequence)
             self._cache.remove(sequence)
             return
         useless = self._prefixes.keep(sequence, keys[:self._cache.length(sequence)])
@@ -111,25 +141,101 @@ class VisionLanguageModel:
         if len(self._prefixes) > KEPT_PREFIXES:
             self._evict()
 
+    # -- windows ------------------------------------------------------------------------------
+
+    def watch(self, window: str, generations: Sequence[Generation], rolling: bool = True) -> bool:
+        """Do one frame's work towards a window of these; True when it is complete.
+
+        The frames of a `rolling` one get their rows in the KV cache, and what it held besides is
+        given back; those of others pass the vision tower. Raises BAD_IMAGE and OUT_OF_MEMORY.
+        """
+        if not rolling:
+            unseen = [f for _, frames in generations for f in frames if f not in self._vision]
+            for frame in unseen[-1:]:  # the newest is asked about first
+                self.see(frame)
+            return len(unseen) <= 1
+        wanted, held = dict(generations), self._windows.setdefault(window, {})
+        for number in list(held):
+            if number not in wanted or not held[number].roll_to(wanted[number]):
+                held.pop(number).remove()
+        behind = {number: frames for number, frames in wanted.items()
+                  if len(frames) > (len(held[number].frames) if number in held else 0)}
+        if behind:
+            self._append(held, behind)
+        return all(len(held[number].frames) == len(frames) for number, frames in behind.items())
+
+    def _append(self, held: Dict[int, RollingWindow], behind: Dict[int, Sequence[Frame]]) -> None:
+        """Run the rows of the next frame of each generation, together."""
+        batch, rows, grown = [], [], []
+        for number, frames in behind.items():
+            if number not in held:
+                held[number] = RollingWindow(self._cache, *self._window_layout)
+            window = held[number]
+            known = len(window.frames)
+            prompt = self.tokenize([Turn('', tuple(frames[:known + 1]))])
+            start, end = window.end(known), window.end(known + 1)
+            rows.append(self._rows(prompt, start)[:end - start])
+            batch.append((window.sequence, end - start))
+            grown.append((window, frames[known], prompt.keys[:end]))
+        try:
+            self._run(batch, torch.cat(rows), spare=held)
+        except BaseException:
+            for number in behind:
+                held.pop(number).remove()
+            raise
+        for window, frame, keys in grown:
+            window.append(frame, keys)
+
+    @cached_property
+    def _window_layout(self) -> Tuple[int, int, int]:
+        """Rows before the first frame of a prompt, between two, and of one."""
+        prompt = self.tokenize([Turn('', (Frame.from_rgb(np.zeros((1, 1, 3), np.uint8)),) * 2)])
+        (_, first), (_, second) = prompt.ends
+        tokens = self._image_tokens
+        return first - tokens, second - first - tokens, tokens
+
+    def _known(self, prompt: Prompt, generation: int) -> Tuple[Optional[int], int]:
+        """Return (sequence, rows) that a prompt can start from; (None, 0) if there are none."""
+        for window in self._generation(generation):
+            rows = window.shared(prompt.keys, len(prompt.ends))
+            if rows:
+                return window.sequence, rows
+        return self._prefixes.match(prompt.keys)
+
+    def _generation(self, number: int) -> List[RollingWindow]:
+        """The rolling window of a generation, in a list that is empty where there is none."""
+        return [held[number] for held in self._windows.values() if number in held]
+
+    def _forget_windows(self, spare: Optional[Dict[int, RollingWindow]] = None) -> bool:
+        """Give the rows of a window other than `spare` back; False if there is none."""
+        for held in self._windows.values():
+            if held and held is not spare:
+                while held:
+                    held.popitem()[1].remove()
+                return True
+        return False
+
+    # -- the model's life ---------------------------------------------------------------------
+
     def warm_up(self) -> None:
         """Run every part once, so that the first question does not pay for first calls."""
         frame = Frame.from_rgb(np.zeros((8, 8, 3), np.uint8))
-        sequence, _, _ = self.prefill(self.tokenize([Turn('', (frame,))]))
-        self.decode([sequence], [0])
+        prompt = self.tokenize([Turn('', (frame,))])
+        sequence, _ = self.open(prompt)
+        self.step([(sequence, prompt.n_tokens)], [])
+        self.step([], [(sequence, 0)])
         self.release(sequence, keep=False)
         self.reset()
 
     def reset(self) -> None:
-        """Forget every kept prefix and image."""
-        while self._evict():
+        """Forget every kept prefix, window and image."""
+        while self._evict() or self._forget_windows():
             pass
-        self._embeddings.clear()
+        self._vision.clear()
 
     def close(self) -> None:
         """Free the weights and the cache; the model is of no use afterwards."""
-        self._decoder = None
-        self._embeddings.clear()
-        del self._vision
+        self._decoder = self._images = None
 
     @property
     def _llm(self) -> LanguageModel:
@@ -137,42 +243,32 @@ class VisionLanguageModel:
         return self._decoder
 
     @property
+    def _vision(self) -> ImageCache:
+        assert self._images is not None, 'the model is closed'
+        return self._images
+
+    @property
     def _cache(self):
         return self._llm.cache
 
-    def _unknown(self, prompt: Prompt) -> List[Frame]:
-        """Frames that have neither an embedding nor all of their rows in a kept prefix."""
-        _, shared = self._prefixes.match(prompt.keys)
-        end, unknown = 0, {}
-        for segment in prompt.segments:
-            is_frame = isinstance(segment, Frame)
-            end += self._vision.tokens if is_frame else len(segment)
-            if is_frame and end > shared and segment.key not in self._embeddings:
-                unknown[segment.key] = segment
-        return list(unknown.values())
-
-    def _rows(self, prompt: Prompt) -> torch.Tensor:
-        """Embeddings of a prompt, (n_tokens, hidden); rows the prefix covers may be absent."""
+    def _rows(self, prompt: Prompt, start: int) -> torch.Tensor:
+        """Embeddings of the rows from `start` on, (n_tokens - start, hidden) float32."""
         text = torch.from_numpy(self._llm.embed(prompt.text_ids))
         rows = text.new_zeros((prompt.n_tokens, text.shape[1]))
         rows[torch.from_numpy(prompt.keys >= 0)] = text
-        start = 0
-        for segment in prompt.segments:
-            if not isinstance(segment, Frame):
-                start += len(segment)
-                continue
-            if segment.key in self._embeddings:
-                rows[start:start + self._vision.tokens] = self._embeddings[segment.key]
-            start += self._vision.tokens
-        return rows
+        for frame, end in prompt.ends:
+            if end > start:
+                rows[end - self._image_tokens:end] = self._vision.rows(frame)
+        return rows[start:]
 
-    def _run(self, batch, rows: torch.Tensor) -> np.ndarray:
-        """Run a batch, giving up kept prefixes as long as the cache is too full for it."""
+    def _run(self, batch, rows: torch.Tensor,
+             spare: Optional[Dict[int, RollingWindow]] = None) -> np.ndarray:
+        """Run a batch; while the cache is too full for it, give up what can be computed again."""
         while True:
             try:
                 return self._llm.run(batch, rows)[:, :self.vocab_size]
             except OutOfSlots as error:
-                if not self._evict():
+                if not (self._evict() or self._forget_windows(spare)):
                     raise NanoVlmError(
                         ErrorCode.OUT_OF_MEMORY,
                         f'{error} Ask less at a time, or raise context_length or '

@@ -34,6 +34,11 @@ class Ticket:
         self._request.wake()
 
     @property
+    def started(self) -> bool:
+        """The request was taken up."""
+        return 'queued' in self._request.seconds
+
+    @property
     def done(self) -> bool:
         """The answer was handed over."""
         return self._request.done
@@ -50,7 +55,8 @@ class Request:
     live: bool
     model_name: str
     wake: Callable[[], None]
-    accepted: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic  # s
+    accepted: float = field(init=False)
     canceled: bool = False
     done: bool = False
     conversation: Optional[List[Turn]] = None  # what it continues; None: it stands alone
@@ -60,6 +66,7 @@ class Request:
     sampler: Optional[Sampler] = None
     stream: Optional[TextStream] = None
     constraint: Optional[Constraint] = None
+    unfilled: int = 0         # rows of the prompt that were not run yet
     budget: int = 0           # tokens that may still be made
     next_token: int = -1      # sampled, not yet run
     completion_tokens: int = 0
@@ -72,6 +79,9 @@ class Request:
     _unsent: str = ''
     _last_sent: float = float('-inf')
 
+    def __post_init__(self):
+        self.accepted = self.clock()
+
     @property
     def user_text(self) -> str:
         """The question as the model reads it."""
@@ -82,7 +92,7 @@ class Request:
         """Return how it must end now because it was canceled or is late, else None."""
         if self.canceled:
             return BY_ASKER
-        return LATE if time.monotonic() >= self.query.deadline else None
+        return LATE if self.clock() >= self.query.deadline else None
 
     def prepare(self, model, conversation: List[Turn]) -> None:
         """Tokenise, and make what sampling needs. Raises CONTEXT_OVERFLOW."""
@@ -123,6 +133,10 @@ class Request:
             return STOP
         return LENGTH if self.budget <= 0 else None
 
+    def spend(self, stage: str, seconds: float) -> None:
+        """Count the time of a step that this request took part in."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
     def finish(self, reason: str, code: ErrorCode = ErrorCode.NONE,
                message: str = '') -> Optional[Answer]:
         """Hand over the last chunk and the answer; return it from the one call that did.
@@ -138,7 +152,7 @@ class Request:
                 self._unsent += self.stream.finish()
                 text = self.stream.text
             if self._unsent:
-                self.seconds.setdefault('first_token', time.monotonic() - self.accepted)
+                self.seconds.setdefault('first_token', self.clock() - self.accepted)
             answer = self._answer(reason, text, code, message)
             if self.conversation is not None and answer.finish_reason in (STOP, LENGTH):
                 self.conversation.append(Turn(self.user_text, self.query.frames, text))
@@ -150,7 +164,7 @@ class Request:
 
     def _show(self, delta: str) -> None:
         self._unsent += delta
-        now = time.monotonic()
+        now = self.clock()
         if not self._unsent:
             return
         self.seconds.setdefault('first_token', now - self.accepted)
@@ -170,7 +184,7 @@ class Request:
                 document = text
             elif status == JsonStatus.INVALID:
                 code, reason = ErrorCode.JSON_INVALID, ERROR
-        now = time.monotonic()
+        now = self.clock()
         frames, ages = self.query.frames, self.query.image_ages
         ages = ages or (0.0,) * len(frames)
         return Answer(

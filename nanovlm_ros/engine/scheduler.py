@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who computes next: continuous batching over the model, on the executor's thread.
 
-Each turn ends what was canceled or is late, takes up one waiting request, and
-runs one decode step of all running ones together. So a query joins a running
-batch after its prefill, and no flag waits longer than one step.
+Each turn ends what was canceled or is late, admits what there is room for, passes one image
+through the vision tower, and runs one step: a token of every sequence that decodes, and of the
+prompts that are being filled no more than `prefill_chunk` rows together. So a query joins a
+running batch, no running answer waits longer than an image and a chunk, and no flag longer than
+a turn. Queries go before live ticks, and both before the frames of rolling windows.
 """
 import logging
 import threading
 import time
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -17,10 +19,12 @@ from nanovlm_ros.engine.ends import End, end_of
 from nanovlm_ros.engine.request import Request
 from nanovlm_ros.engine.request_queue import RequestQueue
 from nanovlm_ros.engine.stats import Meter
+from nanovlm_ros.engine.watched import Watched
 from nanovlm_ros.models.prompt import Turn
 from nanovlm_ros.types import LENGTH, STOP, ErrorCode, NanoVlmError
 
 LOG = logging.getLogger(__name__)
+Work = Tuple[Request, int]  # rows of its prompt to run; 0: one token
 
 
 class Scheduler:
@@ -31,24 +35,34 @@ class Scheduler:
     an answer.
     """
 
-    def __init__(self, model, queue: RequestQueue, meter: Meter, lock: threading.Condition,
-                 max_sequences: int, end: Callable[[Request, End], None]):
-        self._model, self._queue, self._meter, self._lock = model, queue, meter, lock
-        self._max_sequences, self._end = max_sequences, end
+    def __init__(self, model, queue: RequestQueue, watched: Watched, meter: Meter,
+                 lock: threading.Condition, end: Callable[[Request, End], None], *,
+                 max_sequences: int, prefill_chunk: int,
+                 clock: Callable[[], float] = time.monotonic):
+        self._model, self._queue, self._watched = model, queue, watched
+        self._meter, self._lock, self._end, self._clock = meter, lock, end, clock
+        self._max_sequences, self._chunk = max_sequences, prefill_chunk
         self._conversation: List[Turn] = []
         self.running: List[Request] = []
 
     def turn(self) -> None:
         """Do the next piece of work."""
+        for part in (self._admit, self._see):
+            self._end_what_is_due()
+            part()
         self._end_what_is_due()
-        self._take_up()
-        self._decode()
+        work = self._plan()
+        if work:
+            self._step(work)
+        if not any(request.unfilled for request in self.running):
+            self._watch()
 
     def forget(self) -> None:
-        """Forget the conversation and the cached prefixes."""
+        """Forget the conversation, the cached prefixes and the rows of windows."""
         self._conversation = []  # what runs goes on with the old one, which nobody continues
         for request in self.running:
             request.keep_rows = False
+        self._watched.clear()
         self._model.reset()
 
     def fail_all(self, error: Exception) -> None:
@@ -66,6 +80,8 @@ class Scheduler:
         except Exception:  # there is nobody left to tell but the log
             LOG.exception('The model could not be closed.')
 
+    # -- the parts of a turn ------------------------------------------------------------------
+
     def _end_what_is_due(self) -> None:
         for request in self._queue.remove(lambda request: request.due() is not None):
             self._end(request, request.due())
@@ -76,67 +92,135 @@ class Scheduler:
             elif request.done:  # abandoned
                 self._leave(request, keep=False)
 
-    def _take_up(self) -> None:
-        """Prefill the next request, if there is one and room for it."""
-        chatting = any(request.query.keep_history for request in self.running)
-        with self._lock:
-            if len(self.running) >= self._max_sequences:
-                return
-            request = self._queue.get(skip_history=chatting)
-            if request is None:
-                return
-            self.running.append(request)
-        request.seconds['queued'] = time.monotonic() - request.accepted
-        try:
-            for stage in (self._prepare, self._see, self._prefill):
-                end = request.due()
-                if end is not None:
-                    self._end_running(request, end)
+    def _admit(self) -> None:
+        """Take up requests while there is room; decode the images of one of them at most."""
+        worked = False
+        while not worked:
+            with self._lock:
+                request = self._next()
+                if request is None:
                     return
-                stage(request)
-        except Exception as error:
-            self._fail(request, error)
-
-    def _prepare(self, request: Request) -> None:
-        with self._meter.step(request.seconds, 'preprocess'):
-            request.prepare(self._model, self._conversation)
-            self._model.preprocess(request.prompt)
-
-    def _see(self, request: Request) -> None:
-        with self._meter.step(request.seconds, 'vision'):
-            self._model.encode_images(request.prompt)
-
-    def _prefill(self, request: Request) -> None:
-        with self._meter.step(request.seconds, 'prefill'):
-            request.sequence, request.cached_tokens, logits = self._model.prefill(request.prompt)
-        self._take_token(request, logits)
-
-    def _decode(self) -> None:
-        """Run one token of every sequence, in one batch."""
-        batch = list(self.running)
-        if not batch:
-            return
-        step: Dict[str, float] = {}
-        try:
-            with self._meter.step(step, 'decode'):
-                logits = self._model.decode([r.sequence for r in batch],
-                                            [r.next_token for r in batch])
-        except Exception as error:
-            # A batch that does not fit has changed nothing: the newest gives way to the others.
-            full = isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY
-            for request in batch[-1:] if full else batch:
-                self._fail(request, error)
-            return
-        self._meter.decoded(len(batch), step['decode'])
-        for request, row in zip(batch, logits):
-            request.seconds['decode'] = request.seconds.get('decode', 0.0) + step['decode']
+                self.running.append(request)
+            request.seconds['queued'] = self._clock() - request.accepted
             try:
-                self._take_token(request, row)
+                worked = self._prepare(request)
             except Exception as error:
                 self._fail(request, error)
 
+    def _next(self) -> Optional[Request]:
+        """Return the next request to be taken up.
+
+        One place more is there for a query while live requests hold the others.
+        """
+        live = any(request.live for request in self.running)
+        places = self._max_sequences - len(self.running)
+        if places + live <= 0:
+            return None
+        chatting = any(request.query.keep_history for request in self.running)
+        return self._queue.get(skip_history=chatting, queries_only=places <= 0)
+
+    def _prepare(self, request: Request) -> bool:
+        with self._meter.step(request.seconds, 'preprocess'):
+            if request.query.generation:  # its newest frame may not be in the cache yet
+                for _ in range(len(self._watched)):
+                    self._watch()
+            request.prepare(self._model, self._conversation)
+            return self._model.preprocess(request.prompt, request.query.generation)
+
+    def _see(self) -> None:
+        """Pass the next image that a prompt waits for through the vision tower."""
+        for request in self._waiting():
+            unseen = self._model.unseen(request.prompt, request.query.generation)
+            if unseen:
+                try:
+                    with self._meter.step(request.seconds, 'vision'):
+                        self._model.see(unseen[0])
+                except Exception as error:
+                    self._fail(request, error)
+                return
+
+    def _plan(self) -> List[Work]:
+        """Choose what the next step runs: prompts first come, first served, queries first."""
+        work: List[Work] = [(r, 0) for r in self.running if r.sequence is not None
+                            and not r.unfilled]
+        room = self._chunk
+        for request in self._waiting():
+            if room <= 0 or (request.sequence is None and not self._open(request)):
+                continue
+            rows = min(request.unfilled, room)
+            work.append((request, rows))
+            room -= rows
+        return work
+
+    def _open(self, request: Request) -> bool:
+        """Give a prompt its sequence, unless an image is missing or waiting saves rows."""
+        model, asked = self._model, (request.prompt, request.query.generation)
+        if model.unseen(*asked) or not model.can_open(*asked):
+            return False
+        try:
+            with self._meter.step(request.seconds, 'prefill'):
+                request.sequence, request.cached_tokens = model.open(*asked)
+        except Exception as error:
+            self._fail(request, error)
+            return False
+        request.unfilled = request.prompt.n_tokens - request.cached_tokens
+        return True
+
+    def _step(self, work: Sequence[Work]) -> None:
+        """Run the model once; what fails together is tried alone, so that the others go on."""
+        fills = [(request, rows) for request, rows in work if rows]
+        decodes = [request for request, rows in work if not rows]
+        seconds: Dict[str, float] = {}
+        failure: Optional[Exception] = None
+        try:
+            with self._meter.step(seconds, 'step'):
+                logits = self._model.step(
+                    [(request.sequence, rows) for request, rows in fills],
+                    [(request.sequence, request.next_token) for request in decodes])
+        except Exception as error:
+            failure = error
+        if failure is not None:
+            self._failed_step(work, failure)
+            return
+        for request, rows in fills:
+            request.spend('prefill', seconds['step'])
+            request.unfilled -= rows
+        for request in decodes:
+            request.spend('decode', seconds['step'])
+        if decodes and not fills:
+            self._meter.decoded(len(decodes), seconds['step'])
+        for request, row in zip([r for r, _ in fills] + decodes, logits):
+            if not request.unfilled:
+                self._take_token(request, row)
+
+    def _failed_step(self, work: Sequence[Work], error: Exception) -> None:
+        if len(work) == 1:
+            self._fail(work[0][0], error)
+        elif isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY:
+            # Nothing has changed: the last to come gives way, a live one before a query.
+            self._fail(max(work, key=lambda one: (one[0].live, one[0].accepted))[0], error)
+        else:
+            for one in work:
+                self._step([one])
+
+    def _watch(self) -> None:
+        """Do one frame's work for a rolling window."""
+        with self._meter.step({}, 'watch'):
+            self._watched.work(self._model)
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    def _waiting(self) -> List[Request]:
+        """Requests whose prompts are not filled, queries first."""
+        return sorted((r for r in self.running if r.sequence is None or r.unfilled),
+                      key=lambda request: request.live)
+
     def _take_token(self, request: Request, logits: np.ndarray) -> None:
-        reason = request.take(logits, self._model.stop_ids)
+        try:
+            reason = request.take(logits, self._model.stop_ids)
+        except Exception as error:
+            self._fail(request, error)
+            return
         if reason is not None:
             self._end_running(request, (reason, ErrorCode.NONE, ''))
 

@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, Iterator, Optional
+from typing import Callable, Dict, Iterator, Optional
 
 from nanovlm_ros.types import ErrorCode
 
@@ -26,7 +26,8 @@ class ExecutorStats:
 class Meter:
     """Counts ends and speed; written by the executor's thread, read by any."""
 
-    def __init__(self):
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
         self._lock = threading.Lock()
         self._completed = self._failed = 0
         self._rate = 0.0
@@ -35,12 +36,12 @@ class Meter:
     @contextmanager
     def step(self, seconds: Dict[str, float], name: str) -> Iterator[None]:
         """Add the time of a piece of work to `seconds[name]`; until its end it may be stuck."""
-        began = self._step_began = time.monotonic()
+        began = self._step_began = self._clock()
         try:
             yield
         finally:
             self._step_began = None
-            seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
+            seconds[name] = seconds.get(name, 0.0) + self._clock() - began
 
     def decoded(self, tokens: int, seconds: float) -> None:
         """Count one decode step."""
@@ -58,4 +59,4 @@ class Meter:
         began = self._step_began
         return ExecutorStats(
             queued, running, self._completed, self._failed, live_missed, self._rate,
-            stuck_for=time.monotonic() - began if began is not None else 0.0)
+            stuck_for=self._clock() - began if began is not None else 0.0)

@@ -45,31 +45,29 @@ class LanguageModel:
 
         `batch` names the sequences and how many rows each gets; `rows` is the
         (sum of counts, hidden) float32 array of all of them (DLPack), which is
-        overwritten. Raises OutOfSlots, and then nothing has changed.
+        overwritten. Raises OutOfSlots; after any exception the sequences are as before.
         """
-        slot, sequence, position = self._place(batch)
-        table = self.cache.table([s for s, _ in batch])
-        last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
-        logits, _ = self._run(
-            self._adopt(rows), *map(self._tensor, (slot, sequence, position, table, last)),
-            *self._rope, self._pool, self._weights)
+        before = {sequence: self.cache.length(sequence) for sequence, _ in batch}
+        try:
+            slot, sequence, position = self._place(batch)
+            table = self.cache.table([s for s, _ in batch])
+            last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
+            logits, _ = self._run(
+                self._adopt(rows), *map(self._tensor, (slot, sequence, position, table, last)),
+                *self._rope, self._pool, self._weights)
+        except BaseException:
+            for sequence, length in before.items():
+                self.cache.drop(sequence, length, self.cache.length(sequence))
+            raise
         return np.from_dlpack(logits)
 
     def _place(self, batch) -> List[np.ndarray]:
-        grown = []
-        try:
-            columns = []
-            for index, (sequence, count) in enumerate(batch):
-                start = self.cache.length(sequence)
-                slots = self.cache.extend(sequence, count)
-                grown.append((sequence, start))
-                columns.append((slots, np.full(count, index, np.int32),
-                                np.arange(start, start + count, dtype=np.int32)))
-            return [np.concatenate(column) for column in zip(*columns)]
-        except MemoryError:
-            for sequence, start in grown:
-                self.cache.drop(sequence, start, self.cache.length(sequence))
-            raise
+        columns = []
+        for index, (sequence, count) in enumerate(batch):
+            start = self.cache.length(sequence)
+            columns.append((self.cache.extend(sequence, count), np.full(count, index, np.int32),
+                            np.arange(start, start + count, dtype=np.int32)))
+        return [np.concatenate(column) for column in zip(*columns)]
 
 
 def rope_tables(head_dim: int, theta: float, positions: int):

@@ -33,7 +33,18 @@ class Prompt:
     @property
     def frames(self) -> List[Frame]:
         """The images, in order."""
-        return [s for s in self.segments if isinstance(s, Frame)]
+        return [frame for frame, _ in self.ends]
+
+    @cached_property
+    def ends(self) -> List[Tuple[Frame, int]]:
+        """The images, in order, each with the row after its last one."""
+        ends, row = [], 0
+        for segment in self.segments:
+            is_frame = isinstance(segment, Frame)
+            row += self.tokens_per_image if is_frame else len(segment)
+            if is_frame:
+                ends.append((segment, row))
+        return ends
 
     @property
     def n_image_tokens(self) -> int:

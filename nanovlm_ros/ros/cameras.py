@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cameras: the newest message of each, turned into a Frame only when it is asked for."""
 import time
-from typing import Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -10,7 +10,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
 from nanovlm_ros.ros.cancellation import Cancellation
-from nanovlm_ros.ros.conversions import SECOND, compressed_frame, raw_frame
+from nanovlm_ros.ros.conversions import SECOND, compressed_frame, raw_frame, stamp_ns
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 FUTURE = 0.5   # s that a stamp may lie ahead of the node's clock
@@ -32,6 +32,7 @@ class Camera:
         self._make_frame = compressed_frame if compressed else raw_frame
         self.arrived = self.created = time.monotonic()
         self.received = 0
+        self.on_image: Callable[[int], None] = lambda now_ns: None  # called as one arrives
         self._waiters: List[Future] = []
         topic = (f'{name}/' if name else '') + 'image' + ('/compressed' if compressed else '')
         self._subscription = node.create_subscription(
@@ -41,6 +42,11 @@ class Camera:
     def topic(self) -> str:
         """The topic, as remapped."""
         return self._subscription.topic_name
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest image in ns; 0 where it has none."""
+        return stamp_ns(self._message.header.stamp) if self._message is not None else 0
 
     def destroy(self) -> None:
         """Unsubscribe; whoever waits for an image gets None."""
@@ -82,6 +88,7 @@ class Camera:
         self._message, self._frame = message, None
         self.arrived = time.monotonic()
         self.received += 1
+        self.on_image(self._node.get_clock().now().nanoseconds)
         self._wake(True)
 
     def _wake(self, result) -> None:
@@ -130,17 +137,21 @@ class Cameras:
             raise NanoVlmError(ErrorCode.NO_IMAGE,
                                f'No image has come on {camera.topic} yet. Start the camera or '
                                f'remap the topic; {TRANSPORT_HINT}.')
+        self.check_age(camera, frame, max_age)
+        return frame
+
+    def check_age(self, camera: Camera, frame: Frame, max_age: float) -> None:
+        """Raise STALE_IMAGE when a frame is older than `max_age` s (0: any), or of the future."""
         age = self.age(camera, frame)
         if max_age and age > max_age:
             raise NanoVlmError(ErrorCode.STALE_IMAGE,
-                               f'The newest image on {camera.topic} is {age:.2f} s old, and '
-                               f'max_image_age is {max_age:g} s. Is the camera still running?')
+                               f'The newest image on {camera.topic} is {age:.2f} s old, and at '
+                               f'most {max_age:g} s are allowed (max_image_age). Is the camera still running?')
         if age < -FUTURE:
             raise NanoVlmError(ErrorCode.STALE_IMAGE,
                                f'The newest image on {camera.topic} is stamped {-age:.2f} s in '
                                'the future. Synchronise the clocks, or set use_sim_time on all '
                                'nodes of a simulation.')
-        return frame
 
     def age(self, camera: Camera, frame: Frame) -> float:
         """Return seconds since the stamp; since arrival where there is no stamp."""

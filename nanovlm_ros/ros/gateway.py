@@ -7,7 +7,7 @@ open while the node is active.
 """
 import time
 import uuid
-from typing import Callable, Optional, Set
+from typing import Callable, List, Optional, Sequence, Set
 
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
@@ -33,7 +33,7 @@ class Gateway:
         self._stream = node.create_publisher(msg.TextChunk, '~/stream', 100)
         self._answers = node.create_publisher(msg.Answer, '~/answers', 100)
         self._active: Set[Cancellation] = set()
-        self.on_answer: Callable[[Query, Answer], None] = lambda query, answer: None
+        self.on_answer: Callable[[Answer], None] = lambda answer: None
 
     def open(self, executor: MlcExecutor, resolver: Resolver) -> None:
         """Take requests."""
@@ -81,12 +81,24 @@ class Gateway:
             self._node.destroy_timer(timer)
 
     def submit(self, query: Query, on_answer: Callable[[msg.Answer], None],
-               on_chunk: Callable[[msg.TextChunk], None] = lambda chunk: None, *,
-               live: bool = False) -> Ticket:
+               on_chunk: Callable[[msg.TextChunk], None]) -> Ticket:
         """Queue a query; both callbacks run on the executor's thread. Raises NanoVlmError."""
-        executor, source = self._executor, newest(query.frames)
-        if executor is None:
+        return self._open_executor().submit(query, *self._outlets(query, on_answer, on_chunk))
+
+    def submit_tick(self, queries: Sequence[Query], on_answer: Callable[[msg.Answer], None]
+                    ) -> List[Ticket]:
+        """Queue the queries of a live tick, which are about the same images, as `submit` does."""
+        return self._open_executor().submit_tick(
+            queries, *self._outlets(queries[0], on_answer, lambda chunk: None))
+
+    def _open_executor(self) -> MlcExecutor:
+        if self._executor is None:
             raise not_active()
+        return self._executor
+
+    def _outlets(self, query: Query, on_answer, on_chunk):
+        """Return what the executor calls with the chunks and answers about a query's images."""
+        source = newest(query.frames)
 
         def chunk_made(chunk: types.TextChunk) -> None:
             message = chunk_message(chunk, source)
@@ -96,10 +108,10 @@ class Gateway:
         def answered(answer: Answer) -> None:
             message = answer_message(answer)
             self._answers.publish(message)
-            self.on_answer(query, answer)
+            self.on_answer(answer)
             on_answer(message)
 
-        return executor.submit(query, chunk_made, answered, live=live)
+        return chunk_made, answered
 
     def _refuse(self, message: msg.Query, error: NanoVlmError, on_chunk) -> msg.Answer:
         reason = CANCELED if error.code == ErrorCode.CANCELED else ERROR

@@ -1,41 +1,33 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The live loop: the live prompts about the newest image, as fast as the rate and model allow."""
+"""The live loop: the live prompts about the newest image or window, at a rate, as work allows."""
 import time
 import uuid
-from collections import deque
-from typing import Optional, Sequence
+from typing import List, Sequence, Tuple
 
-from nanovlm_ros.ros.cameras import Cameras
+from nanovlm_ros import msg
+from nanovlm_ros.engine.request import Ticket
+from nanovlm_ros.ros.events import Events
 from nanovlm_ros.ros.gateway import Gateway
 from nanovlm_ros.ros.parameters import Parameters
-from nanovlm_ros.types import Frame, NanoVlmError, Query
-
-
-class Tick:
-    """One round of the prompts about one frame."""
-
-    def __init__(self, prompts: Sequence[str], frame: Frame, age: float):
-        self.pending = deque(prompts)
-        self.frame, self.age = frame, age
-        self.in_flight = False
-        self.started = False  # the text of its request in flight has begun
+from nanovlm_ros.ros.resolver import Picked, Resolver
+from nanovlm_ros.types import ErrorCode, Frame, ImageSource, NanoVlmError, Query
 
 
 class LiveLoop:
-    """At each tick the prompts of the tick are asked one after another about one frame.
+    """At each tick all prompts are asked together about one image or window.
 
-    A tick that comes before the last one is through is missed, and counted; the
-    next tick takes the newest frame. Queries of other clients go first; while they
-    keep a tick waiting, the newest frame takes its place.
+    A tick that comes before the last one is answered is missed, and counted; the
+    next one takes the newest image. Queries of other clients go first; a tick that
+    waits for them as a whole gives its place to the next one.
     """
 
-    def __init__(self, node, parameters: Parameters, cameras: Cameras, gateway: Gateway,
-                 executor):
-        self._node, self._parameters = node, parameters
-        self._cameras, self._gateway, self._executor = cameras, gateway, executor
-        self._newest: Optional[Tick] = None
-        self._closed = False
+    def __init__(self, node, parameters: Parameters, resolver: Resolver, gateway: Gateway,
+                 events: Events):
+        self._node, self._parameters, self._resolver = node, parameters, resolver
+        self._gateway, self._events = gateway, events
+        self._newest: Sequence[Frame] = ()   # what was asked about last
+        self._tickets: List[Ticket] = []     # of the last tick
         self.missed = 0
         self._timer = None
         self._period = 0.0
@@ -53,7 +45,6 @@ class LiveLoop:
 
     def destroy(self) -> None:
         """Stop ticking."""
-        self._closed = True
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
 
@@ -61,47 +52,44 @@ class LiveLoop:
         prompts = self._parameters['live.prompts']
         if not prompts:
             return
-        last = self._newest
-        waits = last and not last.started and self._executor.stats().queued
-        if last and last.in_flight and not waits:
+        if any(t.started for t in self._tickets) and not all(t.done for t in self._tickets):
             self.missed += 1
             return
-        camera = self._cameras.first
+        source = ImageSource[self._parameters['live.source'].upper()]
         try:
-            frame = self._cameras.latest(camera, self._parameters['max_image_age'],
-                                         self._parameters['max_image_pixels'])
+            picked = self._resolver.pick(msg.Query(image_source=int(source)))
         except NanoVlmError as error:
             self._node.get_logger().warning(f'The live loop has no image: {error.message}',
                                             throttle_duration_sec=10.0)
             return
-        if last and frame is last.frame:  # asked about already
+        if picked.frames[-1:] == self._newest[-1:]:  # asked about already
             return
-        self._newest = Tick(prompts, frame, self._cameras.age(camera, frame))
-        self._next(self._newest)
+        self._newest = picked.frames
+        try:
+            self._tickets = self._gateway.submit_tick(
+                [self._query(*asked, picked) for asked in zip(prompts, self._schemas(prompts))],
+                self._events.observe)
+        except NanoVlmError as error:
+            self._node.get_logger().error(
+                f'The live prompts were refused: {error.message}', throttle_duration_sec=10.0)
 
-    def _next(self, tick: Tick) -> None:
-        """Ask the next prompt of this tick; on the ROS thread first, then on the executor's."""
-        tick.in_flight = tick.started = False
-        # A newer tick takes the place of this one.
-        while tick.pending and tick is self._newest and not self._closed:
-            query = Query(
-                request_id=f'live-{uuid.uuid4().hex[:12]}', prompt=tick.pending.popleft(),
-                frames=(tick.frame,), image_ages=(tick.age,),
-                system_prompt=self._parameters['system_prompt'],
-                json_schema=self._parameters['live.json_schema'],
-                deadline=time.monotonic() + self._parameters['generate_timeout'],
-                stream_period=self._parameters['stream.period'],
-                config=self._parameters.generation())
-            try:
-                tick.in_flight = True
-                self._gateway.submit(query, lambda answer: self._next(tick),
-                                     lambda chunk: self._begin(tick), live=True)
-                return
-            except NanoVlmError as error:
-                tick.in_flight = False
-                self._node.get_logger().error(
-                    f'A live prompt was refused: {error.message}', throttle_duration_sec=10.0)
+    def _schemas(self, prompts: Sequence[str]) -> Tuple[str, ...]:
+        """Return a schema for each prompt: its own, the one for all, or none."""
+        schemas = tuple(self._parameters['live.json_schemas'])
+        if len(schemas) > 1:
+            if len(schemas) != len(prompts):
+                raise NanoVlmError(
+                    ErrorCode.INVALID_REQUEST,
+                    f'live.json_schemas has {len(schemas)} members and live.prompts '
+                    f'{len(prompts)}; give one a prompt, one for all, or none.')
+            return schemas
+        return (*schemas, '')[:1] * len(prompts)
 
-    @staticmethod
-    def _begin(tick: Tick) -> None:
-        tick.started = True
+    def _query(self, prompt: str, schema: str, picked: Picked) -> Query:
+        return Query(
+            request_id=f'live-{uuid.uuid4().hex[:12]}', prompt=prompt, frames=picked.frames,
+            image_ages=picked.ages, generation=picked.generation,
+            system_prompt=self._parameters['system_prompt'], json_schema=schema,
+            deadline=time.monotonic() + self._parameters['generate_timeout'],
+            stream_period=self._parameters['stream.period'],
+            config=self._parameters.generation())

@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from nanovlm_ros.engine.executor import MlcExecutor
 from nanovlm_ros.engine.loader import load
 from nanovlm_ros.ros.cameras import Cameras
+from nanovlm_ros.ros.events import Events
 from nanovlm_ros.ros.gateway import Gateway
 from nanovlm_ros.ros.health import Health, Watchdog
 from nanovlm_ros.ros.live import LiveLoop
@@ -24,6 +25,7 @@ from nanovlm_ros.ros.overlay import Overlay
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.ros.resolver import Resolver
 from nanovlm_ros.ros.servers import Servers
+from nanovlm_ros.ros.windows import Windows
 from nanovlm_ros.types import NanoVlmError
 
 LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
@@ -39,7 +41,10 @@ class Runtime:
         self.model_name = executor.model.name
         self.context_length = executor.model.context_length
         self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
-        self.gateway, self._resolver = gateway, Resolver(node, parameters, self.cameras)
+        self.windows = Windows(node, parameters, self.cameras, executor)
+        self.gateway = gateway
+        self._resolver = Resolver(node, parameters, self.cameras, self.windows)
+        self.events = Events(node, parameters['event.rules'])
         self.overlay = Overlay(node, self.cameras.first, parameters['max_image_pixels'])
         self.gateway.on_answer = self.overlay.on_answer
         self.watchdog = Watchdog(executor, health, parameters['watchdog_timeout'],
@@ -55,7 +60,8 @@ class Runtime:
     def activate(self, node) -> None:
         """Take requests and start the live loop."""
         self.gateway.open(self.executor, self._resolver)
-        self.live = LiveLoop(node, self.parameters, self.cameras, self.gateway, self.executor)
+        self.live = LiveLoop(
+            node, self.parameters, self._resolver, self.gateway, self.events)
 
     def deactivate(self) -> None:
         """Stop the live loop and take no more requests."""
@@ -65,11 +71,19 @@ class Runtime:
             self.live.destroy()
         self.live = None
 
+    def forget_images(self) -> None:
+        """Forget every image and what was seen: their time did not happen."""
+        for camera in self.cameras:
+            camera.forget()
+        self.windows.clear()
+        self.events.reset()
+
     def close(self) -> bool:
         """Free the model and leave the graph; False if the executor's thread did not end."""
         self.watchdog.stop()
         joined = self.executor.shutdown()
         self.overlay.destroy()
+        self.events.destroy()
         self.cameras.destroy()
         return joined
 
@@ -136,10 +150,15 @@ class NanoVlmNode(LifecycleNode):
             partial(self._load_model, p['model'], device=p['device'],
                     quantization=p['quantization'], context_length=p['context_length'],
                     max_sequences=p['max_sequences'], progress=self._log_progress),
-            queue_size=p['queue_size'], max_sequences=p['max_sequences'])
+            queue_size=p['queue_size'], max_sequences=p['max_sequences'],
+            prefill_chunk=p['prefill_chunk'])
         executor.start()
-        self.runtime = self.health.runtime = Runtime(
-            self, p, executor, self.health, self.gateway)
+        try:
+            self.runtime = self.health.runtime = Runtime(
+                self, p, executor, self.health, self.gateway)
+        except BaseException:
+            executor.shutdown()
+            raise
         p.locked = True
         self.get_logger().info(
             f'Loaded {self.runtime.model_name} in {time.monotonic() - began:.1f} s: '
@@ -180,8 +199,8 @@ class NanoVlmNode(LifecycleNode):
 
     def _on_jump_back(self, jump) -> None:
         self.get_logger().info('The clock jumped back; the images so far are forgotten.')
-        for camera in self.runtime.cameras if self.runtime is not None else ():
-            camera.forget()
+        if self.runtime is not None:
+            self.runtime.forget_images()
 
     def _active_executor(self) -> Optional[MlcExecutor]:
         active = self.runtime is not None and self.runtime.live is not None

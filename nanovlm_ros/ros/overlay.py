@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """~/overlay: the newest image of the first camera with the last answer written over it."""
 import array
-import textwrap
 import threading
 
-import numpy as np
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 
+from nanovlm_ros.imaging import draw
 from nanovlm_ros.ros.cameras import Camera
 from nanovlm_ros.ros.conversions import header
-from nanovlm_ros.types import Answer, NanoVlmError, Query
+from nanovlm_ros.types import Answer, NanoVlmError
 
 RATE = 5.0  # Hz; people look at it
 
@@ -33,10 +32,10 @@ class Overlay:
         self._node.destroy_timer(self._timer)
         self._node.destroy_publisher(self._publisher)
 
-    def on_answer(self, query: Query, answer: Answer) -> None:
+    def on_answer(self, answer: Answer) -> None:
         """Remember what to write; called on the executor's thread."""
         with self._lock:
-            self._lines = [query.prompt, answer.text or answer.error_message]
+            self._lines = [answer.prompt, answer.text or answer.error_message]
 
     def _tick(self) -> None:
         if not self._publisher.get_subscription_count():
@@ -57,22 +56,3 @@ class Overlay:
                         step=picture.shape[1] * 3)
         message.data = array.array('B', picture.tobytes())
         self._publisher.publish(message)
-
-
-def draw(rgb: np.ndarray, lines) -> np.ndarray:
-    """Return a copy of rgb (h, w, 3) with the lines, wrapped, on a dark band at the bottom."""
-    import cv2
-
-    picture = rgb.copy()
-    height, width = picture.shape[:2]
-    size = max(width / 1000, 0.4)
-    row = int(32 * size)
-    wrapped = [part for line in lines for part in
-               textwrap.wrap(line, max(int(width / (18 * size)), 8))][:max(height // row - 1, 1)]
-    top = height - row * len(wrapped) - row // 2
-    if wrapped:
-        picture[top:] //= 3
-    for index, line in enumerate(wrapped):
-        cv2.putText(picture, line, (row // 3, top + row * (index + 1)), cv2.FONT_HERSHEY_SIMPLEX,
-                    size, (255, 255, 255), max(round(size * 2), 1), cv2.LINE_AA)
-    return picture

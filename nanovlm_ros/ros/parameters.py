@@ -11,13 +11,16 @@ from typing import Any, List, Optional, Tuple
 from rcl_interfaces.msg import (
     FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
 
+from nanovlm_ros.engine.events import Rule
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.types import GenerationConfig
+
+SHOWN = 60  # characters of a wrong value
 
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter. Its type is its default's; a list of strings has no empty members."""
+    """One parameter. Its type is its default's; empty members of a list do not count."""
 
     name: str
     default: Any
@@ -26,6 +29,7 @@ class Row:
     high: Optional[float] = None
     choices: Tuple[str, ...] = ()
     dynamic: bool = False  # may change while configured; the others only before
+    blanks: bool = False   # of a list: an empty member means something
 
     def descriptor(self) -> ParameterDescriptor:
         """Return the descriptor for `declare_parameter`."""
@@ -44,11 +48,13 @@ class Row:
         """Return what is wrong with a value, '' if nothing."""
         if self.choices and value not in self.choices:
             return f'{self.name} is {value!r}; it must be one of {", ".join(self.choices)}.'
-        if self.name == 'live.json_schema' and value.strip():
+        check = {'live.json_schemas': _parse_json, 'event.rules': Rule.parse}.get(self.name)
+        for item in value if check else ():
             try:
-                json.loads(value)
-            except (ValueError, RecursionError) as error:
-                return f'{self.name} is not JSON: {error}.'
+                if item.strip():
+                    check(item)
+            except ValueError as error:
+                return f'{self.name}: {item[:SHOWN]!r} cannot be used. {error}'
         return ''
 
     def _limits(self) -> str:
@@ -81,8 +87,26 @@ TABLE = (
     Row('live.enabled', False, 'Ask live.prompts about the newest image, again and again.',
         dynamic=True),
     Row('live.prompts', [''], 'Questions of the live loop.', dynamic=True),
+    Row('live.source', 'latest', 'What the live prompts are about: the newest image, or the window '
+        'of the first camera.', choices=('latest', 'window'), dynamic=True),
     Row('live.rate', 1.0, 'Rate of the live loop [Hz].', 0.01, 100, dynamic=True),
-    Row('live.json_schema', '', 'JSON schema of live answers; empty: free text.', dynamic=True),
+    Row('live.json_schemas', [''], 'JSON schemas of live answers: one a prompt, or one for all; '
+        'an empty one is free text.', dynamic=True, blanks=True),
+    Row('event.rules', [''], 'Events to watch for in live answers, published on ~/event/<name>: '
+        'JSON as in docs/interfaces.md.'),
+    Row('window.enabled', False, 'Keep a window of the newest frames of each camera, for '
+        'image_source WINDOW.'),
+    Row('window.frames', 8, 'Frames that a window holds at most.', 1, 256),
+    Row('window.period', 1.0, 'Time between two frames of a window, by their stamps [s].',
+        0, 3600),
+    Row('window.mode', 'rolling', 'rolling keeps the frames in the KV cache, where a question '
+        'finds them ready; exact computes them for each question anew.',
+        choices=('rolling', 'exact')),
+    Row('window.max_rolls', 0, 'Frames that a rolling window drops before a fresh one takes its '
+        'place; 0: it drops none, grows to window.frames and goes on with its newer half.',
+        0, 1 << 20),
+    Row('prefill_chunk', 128, 'Rows of prompts in one step: a long prompt keeps running answers '
+        'waiting for no more [tokens].', 1, 1 << 16),
     Row('queue_size', 8, 'Requests that may wait.', 1, 1024),
     Row('ask_timeout', 30.0, 'Longest time to the reply of ~/ask [s].', 0.1, 3600, dynamic=True),
     Row('generate_timeout', 120.0, 'Longest time to the result of ~/generate [s].',
@@ -121,7 +145,9 @@ class Parameters:
 
     def __getitem__(self, name: str) -> Any:
         value = self._node.get_parameter(name).value
-        return [item for item in value if item] if isinstance(value, (list, tuple)) else value
+        if not isinstance(value, (list, tuple)):
+            return value
+        return [item for item in value if item or self._rows[name].blanks]
 
     def problems(self, pairs) -> List[str]:
         """Return a sentence for each value that is not good."""
@@ -143,6 +169,13 @@ class Parameters:
                     '(lifecycle transition cleanup).'))
         problems = self.problems([(p.name, p.value) for p in parameters])
         return SetParametersResult(successful=not problems, reason=' '.join(problems))
+
+
+def _parse_json(text: str) -> None:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'It is not JSON: {error}.') from error
 
 
 def markdown() -> str:

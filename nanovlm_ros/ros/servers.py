@@ -99,14 +99,21 @@ class Servers:
             if any(not prompt.strip() for prompt in request.prompts):
                 raise NanoVlmError(ErrorCode.INVALID_REQUEST,
                                    'A live prompt is empty; nothing was changed.')
-            compile_schema(request.json_schema, executor.model.tokenizer)
+            if len(request.json_schemas) not in (0, 1, len(request.prompts)):
+                raise NanoVlmError(
+                    ErrorCode.INVALID_REQUEST,
+                    f'{len(request.json_schemas)} JSON schemas came with {len(request.prompts)} '
+                    'prompts; give one a prompt, one for all, or none.')
+            for schema in request.json_schemas:
+                compile_schema(schema, executor.model.tokenizer)
         except NanoVlmError as error:
             response.message, response.error_code = error.message, int(error.code)
             return response
         # One atomic change of parameters: whoever reads them sees what the service set.
         result = self._node.set_parameters_atomically([
             Parameter('live.prompts', Parameter.Type.STRING_ARRAY, list(request.prompts) or ['']),
-            Parameter('live.json_schema', Parameter.Type.STRING, request.json_schema)])
+            Parameter('live.json_schemas', Parameter.Type.STRING_ARRAY,
+                      list(request.json_schemas) or [''])])
         response.success, response.message = result.successful, result.reason
         if not result.successful:
             response.error_code = int(ErrorCode.INVALID_REQUEST)

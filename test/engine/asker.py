@@ -27,8 +27,10 @@ class Asker:
             self.answers[name].append(answer)
             self.ended[name].set()
 
-        return self.executor.submit(Query(name, prompt, config=config, **fields),
-                                    self.chunks[name].append, on_answer, live=live)
+        query, on_chunk = Query(name, prompt, config=config, **fields), self.chunks[name].append
+        if live:
+            return self.executor.submit_tick([query], on_chunk, on_answer)[0]
+        return self.executor.submit(query, on_chunk, on_answer)
 
     def wait(self, ticket):
         """Return the answer; check that there is one end, and that the stream is whole."""

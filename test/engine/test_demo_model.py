@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from asker import Asker
+from driver import decode, prefill
 from scenes import picture
 
 from nanovlm_ros.engine.executor import MlcExecutor
@@ -115,10 +116,10 @@ def test_ids_beyond_the_vocabulary_are_never_sampled(fewer_words):
     model = load(str(folder), context_length=400, max_sequences=1)
     assert model.vocab_size == size
     sampler = Sampler(GenerationConfig(temperature=50.0), np.empty(0, np.int64), size)
-    sequence, _, logits = model.prefill(model.tokenize([Turn('x')]))
+    sequence, _, logits = prefill(model, model.tokenize([Turn('x')]))
     drawn = []
     for _ in range(200):  # almost every token is as likely as any other
         drawn.append(sampler.sample(logits))
-        logits = model.decode([sequence], drawn[-1:])[0]
+        logits = decode(model, [sequence], drawn[-1:])[0]
     model.close()
     assert max(drawn) < size and len(set(drawn)) > 100

@@ -170,7 +170,7 @@ def test_a_failing_step_fails_its_request_and_the_executor_goes_on(make, stage, 
             raise error
 
     asker, model = make(before=fail)
-    answer = asker.ask()
+    answer = asker.ask(frames=(gray(1),))
     assert (answer.finish_reason, answer.error_code) == ('error', code)
     assert str(error) in answer.error_message
     assert not model.sequences

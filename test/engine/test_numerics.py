@@ -11,6 +11,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from driver import decode, prefill
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM, SiglipVisionModel
@@ -97,11 +98,11 @@ def pair(request):
 
 def generate(model, prompt):
     """Decode greedily with the cache; return (tokens, logits before each and after the last)."""
-    sequence, _, logits = model.prefill(prompt)
+    sequence, _, logits = prefill(model, prompt)
     seen, tokens = [logits.copy()], []
     for _ in range(STEPS):
         tokens.append(int(seen[-1].argmax()))
-        seen.append(model.decode([sequence], tokens[-1:])[0].copy())
+        seen.append(decode(model, [sequence], tokens[-1:])[0].copy())
     model.release(sequence, keep=False)
     return tokens, np.stack(seen)
 
@@ -130,7 +131,7 @@ def test_the_cached_path_equals_the_uncached_one(pair):
     for count in (1, 7, STEPS):
         model.reset()
         longer = Prompt([*prompt.segments, tokens[:count]], prompt.tokens_per_image)
-        sequence, shared, uncached = model.prefill(longer)
+        sequence, shared, uncached = prefill(model, longer)
         assert shared == 0
         model.release(sequence, keep=False)
         worst = max(worst, float(np.abs(cached[count] - uncached).max()))
@@ -150,7 +151,7 @@ def test_a_prefix_from_the_cache_changes_no_logits(pair):
         model.reset()
     for question, expected in zip(questions, fresh):
         prompt = model.tokenize([Turn(question, (frame,))])
-        sequence, shared, logits = model.prefill(prompt)
+        sequence, shared, logits = prefill(model, prompt)
         assert (shared > 0) == (question != questions[0])
         np.testing.assert_allclose(logits, expected[0], atol=1e-3)
         model.release(sequence, keep=True)

@@ -3,10 +3,11 @@
 """The real demo model: what it keeps between questions never changes an answer."""
 import numpy as np
 import pytest
+from driver import decode, prefill
 from scenes import picture
 
 from nanovlm_ros.engine.loader import load
-from nanovlm_ros.engine.model import CACHED_FRAMES
+from nanovlm_ros.engine.image_cache import CACHED_FRAMES
 from nanovlm_ros.models.prompt import Turn
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
@@ -43,14 +44,14 @@ def slots(model):
 
 def answer(model, question, *frames, keep=True):
     """Return (tokens of a greedy answer, rows taken from the cache)."""
-    sequence, shared, logits = model.prefill(model.tokenize([Turn(question, frames)]))
+    sequence, shared, logits = prefill(model, model.tokenize([Turn(question, frames)]))
     tokens = []
     while len(tokens) < LONGEST:
         token = int(np.argmax(logits))
         if token in model.stop_ids:
             break
         tokens.append(token)
-        logits = model.decode([sequence], [token])[0]
+        logits = decode(model, [sequence], [token])[0]
     model.release(sequence, keep)
     assert tokens
     return tokens, shared
@@ -94,11 +95,11 @@ def test_a_conversation_goes_on_from_the_rows_of_its_first_turn(model):
     frame = picture(3)
     text = model.tokenizer.decode(answer(model, QUESTIONS[1], frame)[0])
     turns = [Turn(QUESTIONS[1], (frame,), text), Turn(QUESTIONS[2])]
-    sequence, shared, logits = model.prefill(model.tokenize(turns))
+    sequence, shared, logits = prefill(model, model.tokenize(turns))
     model.release(sequence, keep=False)
     assert shared >= model.tokenize([Turn(QUESTIONS[1], (frame,))]).n_tokens
     model.reset()
-    sequence, _, fresh = model.prefill(model.tokenize(turns))
+    sequence, _, fresh = prefill(model, model.tokenize(turns))
     model.release(sequence, keep=False)
     np.testing.assert_allclose(logits, fresh, atol=1e-3)
 
@@ -121,7 +122,7 @@ def test_answers_stay_right_while_old_prefixes_give_way(model):
 
 
 def first_logits(model, *frames):
-    sequence, _, logits = model.prefill(model.tokenize([Turn(QUESTIONS[0], frames)]))
+    sequence, _, logits = prefill(model, model.tokenize([Turn(QUESTIONS[0], frames)]))
     model.release(sequence, keep=False)
     return logits.copy()
 
@@ -132,35 +133,35 @@ def test_making_room_for_new_frames_never_takes_those_of_the_same_prompt(model):
     expected = first_logits(model, *old, *new)
     model.reset()
     for frame in [*old, *(picture(4) for _ in range(CACHED_FRAMES - len(old)))]:
-        model.encode_images(model.tokenize([Turn('', (frame,))]))
+        model.see(frame)
     np.testing.assert_allclose(first_logits(model, *old, *new), expected, atol=1e-3)
-    assert len(model._embeddings) == CACHED_FRAMES
+    assert len(model._images) == CACHED_FRAMES
 
 
 def test_a_prompt_that_does_not_fit_beside_the_running_ones_is_refused_and_harms_nothing(model):
     frame = picture(4)
     expected = fresh_answer(model, QUESTIONS[1], frame)
     for _ in range(3):
-        running = [model.prefill(model.tokenize([Turn(QUESTIONS[0], tuple(
+        running = [prefill(model, model.tokenize([Turn(QUESTIONS[0], tuple(
             picture(number) for number in range(5)))]))[0] for _ in range(2)]
         before = free(model)
-        message = refused(ErrorCode.OUT_OF_MEMORY, model.prefill,
+        message = refused(ErrorCode.OUT_OF_MEMORY, prefill, model,
                           model.tokenize([Turn('x', (picture(8), picture(9)))]))
         assert 'rows free' in message and 'max_sequences' in message
         assert free(model) == before
-        model.decode(running, [5, 6])  # the others go on
+        decode(model, running, [5, 6])  # the others go on
         for sequence in running:
             model.release(sequence, keep=False)
     assert answer(model, QUESTIONS[1], frame)[0] == expected
 
 
 def test_a_step_for_which_no_row_is_left_is_refused_and_changes_nothing(model):
-    sequence, _, _ = model.prefill(model.tokenize([Turn(QUESTIONS[0])]))
+    sequence, _, _ = prefill(model, model.tokenize([Turn(QUESTIONS[0])]))
     taken = model._cache.add()
     model._cache.extend(taken, free(model))
-    refused(ErrorCode.OUT_OF_MEMORY, model.decode, [sequence], [5])
+    refused(ErrorCode.OUT_OF_MEMORY, decode, model, [sequence], [5])
     model._cache.remove(taken)
-    model.decode([sequence], [5])
+    decode(model, [sequence], [5])
     model.release(sequence, keep=False)
 
 
@@ -177,5 +178,5 @@ def test_a_corrupt_frame_fails_its_prompt_and_leaves_no_rows(model):
     def fail():
         raise NanoVlmError(ErrorCode.BAD_IMAGE, 'The picture is corrupt.')
     prompt = model.tokenize([Turn('x', (Frame(fail, width=8, height=8),))])
-    refused(ErrorCode.BAD_IMAGE, model.prefill, prompt)
+    refused(ErrorCode.BAD_IMAGE, prefill, model, prompt)
     assert free(model) == slots(model)

@@ -26,7 +26,7 @@ def test_live_answers_follow_the_schema_that_came_with_the_prompts(make_robot, c
     free = wait_until(lambda: answers_to(client, 'free'), 'the answer in free text')[0]
     assert (free.json, free.json_status) == ('', Answer.NOT_REQUESTED)
     assert client.start('set_prompts', SetPrompts.Request(
-        prompts=['how many?'], json_schema=SCHEMA))().success
+        prompts=['how many?'], json_schemas=[SCHEMA]))().success
     sent = image(2, frame_id='arm')
     client.show(robot, sent, '/left/image')
     found = wait_until(lambda: [a for a in answers_to(client, 'how many?')
@@ -39,7 +39,7 @@ def test_a_refused_change_leaves_the_loop_as_it_was(make_robot, client):
     robot = make_robot(live__enabled=True, live__rate=50.0, live__prompts=['old'])
     client.heard(robot)
     assert not client.start('set_prompts', SetPrompts.Request(
-        prompts=['new'], json_schema='{"type": 1'))().success
+        prompts=['new'], json_schemas=['{"type": 1']))().success
     sent = image(1)
     client.show(robot, sent)
     found = wait_until(lambda: answers_to(client, 'old'), 'an answer to the old prompt')

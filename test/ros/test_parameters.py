@@ -30,7 +30,9 @@ def other(row):
     if row.low is not None:
         high = row.high if row.default != row.high else row.low
         return type(row.default)(high)
-    return ['x'] if isinstance(row.default, list) else '{}'
+    if row.name == 'event.rules':
+        return ['{"name": "person", "text": "^yes"}']
+    return ['{}'] if isinstance(row.default, list) else '{}'
 
 
 @pytest.fixture(scope='module')
@@ -155,6 +157,6 @@ def test_a_dynamic_parameter_may_change_while_active(configured, row):
 
 
 def test_a_schema_parameter_that_is_no_json_is_refused(free):
-    row, = [row for row in TABLE if row.name == 'live.json_schema']
-    result = put(free, row, '{"type":')
-    assert not result.successful and 'JSON' in result.reason and value_of(free, row) == ''
+    row, = [row for row in TABLE if row.name == 'live.json_schemas']
+    result = put(free, row, ['{"type":'])
+    assert not result.successful and 'JSON' in result.reason and value_of(free, row) == ['']

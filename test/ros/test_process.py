@@ -109,7 +109,7 @@ def test_a_stuck_step_ends_the_process_with_70_after_the_replies(fake_node, clie
 
 @pytest.mark.parametrize('parameter, part', [
     ('queue_size:=0', 'queue_size'), ('device:=abacus', 'abacus'),
-    ('queue_size:=many', 'queue_size'), ('live.json_schema:="{"', 'live.json_schema')])
+    ('queue_size:=many', 'queue_size'), ('live.json_schemas:=["{"]', 'live.json_schemas')])
 def test_a_wrong_parameter_ends_the_process_with_one_sentence(fake_node, parameter, part):
     code, output = end_of(fake_node(parameter))
     assert code == 2 and part in output and 'Traceback' not in output

@@ -21,9 +21,9 @@ def waiting(robot):
 def test_a_schema_with_endless_digits_is_refused(make_robot, client):
     robot = make_robot()
     assert client.ask(json_schema=DIGITS).error_code == Answer.ERROR_BAD_SCHEMA
-    reply = client.start('set_prompts', SetPrompts.Request(prompts=['a'], json_schema=DIGITS))()
+    reply = client.start('set_prompts', SetPrompts.Request(prompts=['a'], json_schemas=[DIGITS]))()
     assert reply.error_code == Answer.ERROR_BAD_SCHEMA
-    assert not robot.set(live__json_schema=DIGITS)[0].successful
+    assert not robot.set(live__json_schemas=[DIGITS])[0].successful
     assert client.ask('hi').text == 'hi||1'
 
 

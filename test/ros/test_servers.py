@@ -179,15 +179,17 @@ def test_several_images_keep_their_order_and_the_newest_is_the_source(make_robot
 def test_prompts_and_schema_change_together_or_not_at_all(make_robot, client):
     robot = make_robot()
     good = client.start('set_prompts', SetPrompts.Request(
-        prompts=['a', 'b'], json_schema=SCHEMA))()
+        prompts=['a', 'b'], json_schemas=[SCHEMA]))()
     assert good.success, good.message
-    for prompts, schema, code in ((['c'], '{"$ref": "http://x.example"}', Answer.ERROR_BAD_SCHEMA),
-                                  (['c', ' '], '', Answer.ERROR_INVALID_REQUEST)):
+    for prompts, schemas, code in (
+            (['c'], ['{"$ref": "http://x.example"}'], Answer.ERROR_BAD_SCHEMA),
+            (['c', ' '], [], Answer.ERROR_INVALID_REQUEST),
+            (['c', 'd', 'e'], [SCHEMA, ''], Answer.ERROR_INVALID_REQUEST)):
         bad = client.start('set_prompts', SetPrompts.Request(
-            prompts=prompts, json_schema=schema))()
+            prompts=prompts, json_schemas=schemas))()
         assert (bad.success, bad.error_code) == (False, code) and bad.message
     assert robot.node.parameters['live.prompts'] == ['a', 'b']
-    assert robot.node.parameters['live.json_schema'] == SCHEMA
+    assert robot.node.parameters['live.json_schemas'] == [SCHEMA]
 
 
 def test_no_prompts_at_all_are_accepted(make_robot, client):

@@ -25,7 +25,7 @@ class Frames:
     shown: int = 0             # frames that show the subject
 
 
-def _jitter(r: np.random.Generator, scene: Scene) -> Scene:
+def tremble(r: np.random.Generator, scene: Scene) -> Scene:
     """The same room seen by a camera that trembles."""
     out = scene.copy()
     cam = out.camera
@@ -35,8 +35,15 @@ def _jitter(r: np.random.Generator, scene: Scene) -> Scene:
     return out
 
 
-def _unique(scene: Scene, thing: Thing) -> bool:
-    return sum(noun(t) == noun(thing) for t in scene.things) == 1
+def change_text(kind: str, thing: Thing | None = None, start: str = '') -> tuple[str, str]:
+    """(kind, what is said of it); a thing that moved came from the column `start`."""
+    if thing is None:
+        return kind, 'Nothing changed.' if kind == 'none' else f'The door {kind}.'
+    what = article(noun(thing))
+    text = {'appeared': f'{what} appeared {place(thing.column)}.',
+            'gone': f'{what} {place(thing.column)} disappeared.',
+            'moved': f'the {noun(thing)} moved from the {start} to the {thing.column}.'}[kind]
+    return kind, text[0].upper() + text[1:]
 
 
 def _with_subject(r: np.random.Generator, base: Scene) -> Thing | None:
@@ -79,35 +86,22 @@ def random_frames(r: np.random.Generator, count: int, train: bool = True) -> Fra
             if not settle(r, moved, thing, column, subject.near):
                 continue
             turn = int(r.integers(1, count))
-            scenes = [_jitter(r, base if i < turn else moved) for i in range(count)]
-            text = f'The {noun(subject)} moved {_from(subject.column)} {_to(column)}.'
-            return Frames(scenes, 'moved', text, subject, count)
+            scenes = [tremble(r, base if i < turn else moved) for i in range(count)]
+            return Frames(scenes, *change_text('moved', thing, subject.column), subject, count)
         without = base.copy()
         without.things.pop(index)
         first, last = {'none': (True, True), 'appeared': (False, True), 'gone': (True, False)}[kind]
         if kind == 'none' and r.random() < .25:
             first = last = False
         shown = _presence(r, count, first, last)
-        scenes = [_jitter(r, base if s else without) for s in shown]
-        what = f'{article(noun(subject))}'
-        text = {'none': 'Nothing changed.',
-                'appeared': f'{what} appeared {place(subject.column)}.',
-                'gone': f'{what} {place(subject.column)} disappeared.'}[kind]
-        return Frames(scenes, kind, text[0].upper() + text[1:], subject, sum(shown))
+        scenes = [tremble(r, base if s else without) for s in shown]
+        text = change_text(kind, subject if kind != 'none' else None)
+        return Frames(scenes, *text, subject, sum(shown))
 
 
 def _door(r: np.random.Generator, base: Scene, count: int) -> Frames:
     other = base.copy()
     other.door.open = not base.door.open
     turn = int(r.integers(1, count))
-    scenes = [_jitter(r, base if i < turn else other) for i in range(count)]
-    kind = 'opened' if other.door.open else 'closed'
-    return Frames(scenes, kind, f'The door {kind}.')
-
-
-def _from(column: str) -> str:
-    return f'from the {column}'
-
-
-def _to(column: str) -> str:
-    return f'to the {column}'
+    scenes = [tremble(r, base if i < turn else other) for i in range(count)]
+    return Frames(scenes, *change_text('opened' if other.door.open else 'closed'))

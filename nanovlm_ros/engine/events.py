@@ -1,0 +1,91 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Events: what a rule says of one live answer after another becomes a beginning and an end."""
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Optional, Pattern
+
+NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+KEYS = {'name', 'prompt', 'text', 'field', 'value', 'hold'}
+EXAMPLE = ('{"name": "person", "text": "^yes"} or '
+           '{"name": "open_door", "field": "door", "value": "open"}')
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When an answer shows the event: by a pattern in its text, or a value in its JSON."""
+
+    name: str                  # part of a topic's name
+    prompt: str                # the prompt that it is about; '': any
+    text: Optional[Pattern]    # searched in the text, without regard to case
+    field: str                 # else: a key of the JSON; dots lead into objects
+    value: Any
+    hold: float                # s without the event until it has ended
+
+    @classmethod
+    def parse(cls, document: str) -> 'Rule':
+        """Read a rule from JSON; raises ValueError with a sentence."""
+        try:
+            fields = json.loads(document)
+        except ValueError as error:
+            raise ValueError(f'The rule {document!r} is not JSON ({error}); write for example '
+                             f'{EXAMPLE}.') from error
+        if not isinstance(fields, dict) or not fields.keys() <= KEYS:
+            raise ValueError(f'The rule {document!r} is not an object of the keys '
+                             f'{", ".join(sorted(KEYS))}; write for example {EXAMPLE}.')
+        name, hold = fields.get('name'), fields.get('hold', 0)
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ValueError(f'The name of a rule is {name!r}; it becomes part of a topic: use '
+                             'letters, digits and underscores.')
+        if not isinstance(hold, (int, float)) or isinstance(hold, bool) or hold < 0:
+            raise ValueError(f'"hold" of the rule {name!r} is {hold!r}; it must be 0 s or more.')
+        if ('text' in fields) == ('field' in fields) or ('field' in fields) != ('value' in fields):
+            raise ValueError(f'The rule {name!r} needs either "text", or "field" and "value"; '
+                             f'write for example {EXAMPLE}.')
+        for key in ('prompt', 'text', 'field'):
+            if not isinstance(fields.get(key, ''), str):
+                raise ValueError(f'"{key}" of the rule {name!r} is {fields[key]!r}; it must be '
+                                 'a string.')
+        try:
+            pattern = re.compile(fields['text'], re.IGNORECASE) if 'text' in fields else None
+        except re.error as error:
+            raise ValueError(f'"text" of the rule {name!r} is not a regular expression: '
+                             f'{error}.') from error
+        return cls(name, fields.get('prompt', ''), pattern, fields.get('field', ''),
+                   fields.get('value'), float(hold))
+
+    def concerns(self, prompt: str) -> bool:
+        """Tell whether answers to this prompt say something about the event."""
+        return self.prompt in ('', prompt)
+
+    def met(self, text: str, document: str) -> bool:
+        """Tell whether an answer, or its JSON document ('' for none), shows the event."""
+        if self.text is not None:
+            return bool(self.text.search(text))
+        value: Any = json.loads(document) if document else None
+        for key in self.field.split('.'):
+            value = value.get(key) if isinstance(value, dict) else None
+        # JSON's true is not its 1, as it is in Python.
+        return value == self.value and isinstance(value, bool) == isinstance(self.value, bool)
+
+
+class Event:
+    """The state of a rule's event over answers about images in the order of their stamps [ns]."""
+
+    def __init__(self, rule: Rule):
+        self.rule = rule
+        self.active = False
+        self.begin_ns = self.last_ns = self.end_ns = 0
+
+    def observe(self, stamp_ns: int, met: bool) -> bool:
+        """Take note of one answer; tell whether there is news: it began, was seen, or ended."""
+        if met:
+            if not self.active:
+                self.begin_ns, self.end_ns = stamp_ns, 0
+            self.active, self.last_ns = True, stamp_ns
+            return True
+        if not self.active or stamp_ns - self.last_ns <= self.rule.hold * 1e9:
+            return False
+        self.active, self.end_ns = False, stamp_ns
+        return True

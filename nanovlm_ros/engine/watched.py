@@ -1,0 +1,54 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames that wait to join the windows of cameras; any thread puts, the executor's works."""
+import logging
+import threading
+from typing import Dict, Sequence, Tuple
+
+from nanovlm_ros.engine.window import Generation
+
+LOG = logging.getLogger(__name__)
+State = Tuple[Tuple[Generation, ...], bool]  # what a window holds; it is a rolling one
+
+
+class Watched:
+    """The newest state of each window, until the model has caught up with it."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._pending: Dict[str, State] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def put(self, window: str, generations: Sequence[Generation], rolling: bool) -> None:
+        """A window holds these now; a state that still waits is of no interest any more."""
+        with self._lock:
+            self._pending[window] = (tuple(generations), rolling)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        with self._lock:
+            self._pending.clear()
+
+    def work(self, model) -> None:
+        """Do one frame's work for the window that waits longest, if there is one.
+
+        A frame that cannot join costs its window's rows, no more: questions about the window
+        are then answered without them.
+        """
+        with self._lock:
+            window = next(iter(self._pending), '')
+            state = self._pending.get(window)
+        if state is None:
+            return
+        try:
+            complete = model.watch(window, *state)
+        except Exception as error:
+            LOG.warning('A frame could not join the window of camera %r: %s', window, error)
+            complete = True
+        with self._lock:
+            if self._pending.get(window) is state:
+                del self._pending[window]
+                if not complete:  # the others take their turns
+                    self._pending[window] = state

@@ -1,0 +1,54 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""~/event/<name>: what the rules of event.rules find in live answers, latched."""
+from typing import List
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from nanovlm_ros import msg
+from nanovlm_ros.engine.events import Event, Rule
+from nanovlm_ros.ros.conversions import header, stamp_ns
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Events:
+    """One latched topic a rule; the state at the start, not active, is published, too."""
+
+    def __init__(self, node, rules: List[str]):
+        self._node = node
+        self._events = [Event(Rule.parse(rule)) for rule in rules]
+        self._publishers = {
+            event.rule.name: node.create_publisher(
+                msg.Event, f'~/event/{event.rule.name}', LATCHED) for event in self._events}
+        self.reset()
+
+    def destroy(self) -> None:
+        """Take the topics off the graph."""
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+
+    def reset(self) -> None:
+        """Forget what was seen: the clock was set back."""
+        self._events = [Event(event.rule) for event in self._events]
+        for event in self._events:
+            self._publish(event, msg.Answer())
+
+    def observe(self, answer: msg.Answer) -> None:
+        """Take note of a live answer; called on the executor's thread."""
+        if answer.error_code:
+            return  # nothing was seen, and nothing was not
+        for event in self._events:
+            if event.rule.concerns(answer.prompt) and event.observe(
+                    stamp_ns(answer.header.stamp), event.rule.met(answer.text, answer.json)):
+                self._publish(event, answer)
+
+    def _publish(self, event: Event, answer: msg.Answer) -> None:
+        def time(ns):
+            return header(ns, '').stamp
+
+        self._publishers[event.rule.name].publish(msg.Event(
+            header=answer.header, name=event.rule.name, active=event.active,
+            begin=time(event.begin_ns), last=time(event.last_ns), end=time(event.end_ns),
+            camera=answer.images[-1].camera if answer.images else '', prompt=answer.prompt,
+            text=answer.text, request_id=answer.request_id))

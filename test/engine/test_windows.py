@@ -1,0 +1,168 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The real demo model and the windows of its cameras: right, shared, and without leaks."""
+import numpy as np
+import pytest
+from driver import decode, prefill
+from scenes import picture
+
+from nanovlm_ros.engine.loader import load
+from nanovlm_ros.engine.window import FrameWindow
+from nanovlm_ros.models.prompt import Turn
+from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
+
+QUESTIONS = ['What changed?', 'Describe the scene.', 'In how many frames is there a person?']
+
+
+@pytest.fixture(scope='module')
+def shared_model():
+    """A model of three contexts of rows."""
+    made = load(context_length=700, max_sequences=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def model(shared_model):
+    shared_model.reset()
+    yield shared_model
+    shared_model.reset()
+    assert shared_model._cache.free == shared_model._cache.slots, 'rows leaked'
+
+
+def keep_up(model, name, window):
+    """Let the model catch up with a window; return how many calls it took."""
+    calls = 1
+    while not model.watch(name, window.generations()):
+        calls += 1
+    return calls
+
+
+def logits(model, question, generation, frames, system_prompt=''):
+    """Return (logits after the prompt, rows from the cache)."""
+    prompt = model.tokenize([Turn(question, frames)], system_prompt)
+    sequence, shared, found = prefill(model, prompt, generation)
+    model.release(sequence, keep=False)
+    return found.copy(), shared
+
+
+def rolled(model, count, frames=4, max_rolls=0):
+    """Return a window after `count` frames, which the model has kept up with."""
+    window = FrameWindow(frames, 1.0, max_rolls)
+    for number in range(count):
+        window.add(picture(number % 7), number)
+        assert keep_up(model, '', window) == 1
+    return window
+
+
+@pytest.mark.parametrize('count', [1, 3, 4, 5, 6, 11])
+def test_a_window_that_drops_nothing_gives_the_logits_of_its_frames_computed_at_once(model, count):
+    window = rolled(model, count)
+    number, frames = window.generations()[0]
+    for question in QUESTIONS:
+        kept, shared = logits(model, question, number, frames)
+        at_once, _ = logits(model, question, 0, frames)
+        assert shared > 64 * len(frames)
+        np.testing.assert_allclose(kept, at_once, atol=1e-3)
+
+
+def test_a_window_that_dropped_frames_holds_the_same_number_of_rows_and_answers(model):
+    window = rolled(model, 4, max_rolls=1000)
+    full = model._cache.free
+    for number in range(4, 40):
+        window.add(picture(number % 7), number)
+        keep_up(model, '', window)
+    assert model._cache.free == full
+    number, frames = window.generations()[0]
+    assert len(frames) == 4 and logits(model, QUESTIONS[0], number, frames)[1] > 64 * 4
+
+
+def test_a_thousand_rolls_with_questions_between_lose_no_row(model):
+    window = rolled(model, 4)
+    prompt_rows = []
+    for number in range(4, 1004):
+        window.add(Frame.from_rgb(np.zeros((1, 1, 3), np.uint8)), number)
+        frames = [frame for _, held in window.generations() for frame in held]
+        for frame in frames:  # the tower's time is not what this is about
+            model._vision._embeddings.setdefault(
+                frame.key, model._vision._embeddings[next(iter(model._vision._embeddings))])
+        keep_up(model, '', window)
+        if not number % 50:
+            generation, held = window.generations()[0]
+            prompt_rows.append(logits(model, 'Is the door open?', generation, held)[1])
+    assert all(rows > 64 * 3 for rows in prompt_rows)
+    generations = window.generations()
+    in_use = model._cache.slots - model._cache.free
+    layout = model._window_layout
+    assert in_use == sum(layout[0] + len(f) * layout[2] + (len(f) - 1) * layout[1]
+                         for _, f in generations)
+
+
+def test_several_questions_share_a_window_while_it_rolls_on(model):
+    window = rolled(model, 4)
+    number, frames = window.generations()[0]
+    expected = [logits(model, question, number, frames)[0] for question in QUESTIONS]
+    open_ones = [prefill(model, model.tokenize([Turn(question, frames)]), number)
+                 for question in QUESTIONS]
+    for roll in range(3):
+        window.add(picture(roll), 10 + roll)
+        keep_up(model, '', window)
+    for (_, _, found), right in zip(open_ones, expected):
+        np.testing.assert_allclose(found, right, atol=1e-4)
+    decode(model, [sequence for sequence, _, _ in open_ones], [5, 6, 7])
+    for sequence, _, _ in open_ones:
+        model.release(sequence, keep=True)  # rows of a window are never kept for other prompts
+    assert len(model._prefixes) == 0
+
+
+def test_what_the_window_does_not_hold_is_computed_exactly(model):
+    window = rolled(model, 6, max_rolls=100)
+    number, frames = window.generations()[0]
+    for asked in (frames[1:], frames[::-1], frames[:1] + frames[2:]):
+        found, _ = logits(model, QUESTIONS[0], number, asked)
+        np.testing.assert_allclose(found, logits(model, QUESTIONS[0], 0, asked)[0], atol=1e-3)
+    own, shared = logits(model, QUESTIONS[0], number, frames, 'Be brief.')
+    assert shared < 64
+    np.testing.assert_allclose(own, logits(model, QUESTIONS[0], 0, frames, 'Be brief.')[0],
+                               atol=1e-3)
+
+
+def test_a_window_gives_way_to_running_prompts_and_comes_back(model):
+    window = rolled(model, 8, frames=8)
+    others = [prefill(model, model.tokenize([Turn('x', tuple(
+        picture(n) for n in range(9)))]))[0] for _ in range(3)]  # hardly any row is left
+    number, frames = window.generations()[0]
+    assert not any(model._windows.values())
+    for sequence in others:
+        model.release(sequence, keep=False)
+    exact, shared = logits(model, QUESTIONS[0], number, frames)
+    assert shared < 64  # answered all the same
+    assert keep_up(model, '', window) == 8
+    again, shared = logits(model, QUESTIONS[0], number, frames)
+    assert shared > 64 * 8
+    np.testing.assert_allclose(again, exact, atol=1e-3)
+
+
+def test_a_frame_that_cannot_be_decoded_leaves_the_window_as_it_was(model):
+    def fail():
+        raise NanoVlmError(ErrorCode.BAD_IMAGE, 'The picture is corrupt.')
+    window = rolled(model, 3, frames=8)
+    window.add(Frame(fail, width=8, height=8), 3)
+    with pytest.raises(NanoVlmError, match='corrupt'):
+        keep_up(model, '', window)
+    window.add(picture(4), 4)
+    keep_up(model, '', window)
+    number, frames = window.generations()[0]
+    assert len(frames) == 4
+    assert logits(model, QUESTIONS[0], number, frames)[1] > 64 * 4
+
+
+def test_an_exact_window_only_passes_the_vision_tower(model):
+    window = FrameWindow(4, 1.0)
+    for number in range(3):
+        window.add(picture(number), number)
+    calls = 1
+    while not model.watch('', window.generations(), rolling=False):
+        calls += 1
+    assert calls == 3 and len(model._images) == 3
+    assert model._cache.free == model._cache.slots
