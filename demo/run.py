@@ -14,12 +14,17 @@ import time
 from pathlib import Path
 from statistics import median
 
+from demo.live import RATE, RULES, watch
+
 HERE = Path(__file__).parent
 BAG, TRUTH, SHEET = HERE / 'bag', HERE / 'truth.json', HERE / 'answers.png'
 MARGIN = 0.3      # s to stay away from the edges of a scene
 ROUNDS = 3        # of the bag, at most; a machine that keeps up needs one
 START_LIMIT = 180  # s; the first start compiles the model
 PASS = 0.9
+PARAMETERS = {
+    'compressed': 'true', 'window.enabled': 'true', 'window.frames': 4, 'window.period': 0.8,
+    'live.rate': RATE, 'event.rules': json.dumps([RULES])}
 
 # Before rclpy is loaded, for this process and its children: a domain of our own, this
 # machine only, and the transport that lets whole images through.
@@ -47,7 +52,8 @@ def make_query(question: dict):
     from nanovlm_ros.msg import Query
 
     schema = question.get('json_schema')
-    return Query(prompt=question['prompt'], image_source=Query.LATEST,
+    source = Query.WINDOW if question['kind'] == 'window' else Query.LATEST
+    return Query(prompt=question['prompt'], image_source=source,
                  json_schema=json.dumps(schema) if isinstance(schema, dict) else schema or '')
 
 
@@ -79,27 +85,40 @@ def ask_all(client, begin: int, period: float, segments: list):
             print(f'\n{segment["t0"]:5.1f} s')
             for question in list(questions):
                 answer, arrived = put(client, question)
-                if answer.images and not start <= stamp_ns(answer) / 1e9 < end and not last:
+                if not last and answer.images and not in_time(
+                        question, answer, begin / 1e9 + turn * period, start, end):
                     print('\n    too late for this scene: asked again in the next round')
                     continue
                 questions.remove(question)
                 yield question, answer, arrived
 
 
-def stamp_ns(answer) -> int:
-    """Return the stamp of the newest image of an answer in ns."""
-    return answer.header.stamp.sec * 1_000_000_000 + answer.header.stamp.nanosec
+def in_time(question: dict, answer, begin: float, start: float, end: float) -> bool:
+    """Tell whether an answer is about what its question is about; times in s."""
+    newest = stamp_ns(answer) / 1e9
+    if question['kind'] != 'window':
+        return start <= newest < end
+    oldest = stamp_ns(answer.images[0]) / 1e9
+    return (oldest <= begin + question['first_before']
+            and begin + question['last_after'] <= newest < end)
 
 
-def report(asked: list) -> dict:
+def stamp_ns(stamped) -> int:
+    """Return the stamp of an image, or of the newest image of an answer, in ns."""
+    return stamped.header.stamp.sec * 1_000_000_000 + stamped.header.stamp.nanosec
+
+
+def report(asked: list, window_correct: int, live_hz: float) -> dict:
     """Return the figures of the last line."""
     return {
         'asked': len(asked),
         'correct': sum(right for right, _, _ in asked),
+        'window_correct': window_correct,
         'json_valid': sum(answer.json_status == answer.VALID for _, answer, _ in asked),
         'first_token_ms_p50': _p50(answer.timings.first_token for _, answer, _ in asked),
         'answer_ms_p50': _p50(answer.timings.total for _, answer, _ in asked),
         'camera_to_answer_ms_p50': _p50(seconds for _, _, seconds in asked),
+        'live_hz': round(live_hz, 1),
     }
 
 
@@ -114,7 +133,7 @@ def run(client, node: subprocess.Popen, player: subprocess.Popen, bag: dict) -> 
     from demo.sheet import Tile, save_sheet
     from nanovlm_ros.imaging import decode_compressed
 
-    asked, tiles = [], []
+    asked, tiles, window_correct = [], [], 0
     line = player.stdout.readline()
     if not line:
         print('The player did not start.', file=sys.stderr)
@@ -123,6 +142,7 @@ def run(client, node: subprocess.Popen, player: subprocess.Popen, bag: dict) -> 
     segments = json.loads(TRUTH.read_text())['segments']
     for question, answer, arrived in ask_all(client, begin, period / 1e9, segments):
         right = is_right(question, answer.text, answer.json)
+        window_correct += right and question['kind'] == 'window'
         asked.append((right, answer, (arrived - stamp_ns(answer)) / 1e9))
         print(f'\n    {"right" if right else "WRONG, expected " + str(question["expected"])}'
               f'  first token {answer.timings.first_token * 1000:.0f} ms,'
@@ -134,9 +154,10 @@ def run(client, node: subprocess.Popen, player: subprocess.Popen, bag: dict) -> 
         if node.poll() is not None:
             print(f'The node ended with exit code {node.returncode}.', file=sys.stderr)
             return 1
+    live_hz = watch(client, begin, period)
     save_sheet(tiles, SHEET)
     print(f'\nThe frames with their answers are in {os.path.relpath(SHEET)}\n')
-    result = report(asked)
+    result = report(asked, window_correct, live_hz)
     print(json.dumps(result))
     return int(result['correct'] < PASS * result['asked'])
 
@@ -155,8 +176,9 @@ def main() -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         print('Starting the node (the first time it compiles the model) ...', flush=True)
-        node = start('-m', 'nanovlm_ros.ros.node', '--ros-args', '-p', 'compressed:=true',
-                     '--log-level', 'nanovlm:=warn')
+        node = start('-m', 'nanovlm_ros.ros.node', '--ros-args', '--log-level', 'nanovlm:=warn',
+                     *(word for name, value in PARAMETERS.items()
+                       for word in ('-p', f'{name}:={value}')))
         children.append(node)
         bag, client = dict(images(BAG)), Client()
         while not client.wait_for_node(1.0):

@@ -22,8 +22,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from training.questions.structured import KEY_TYPES, value
 from training.world import facts as F
-from training.world.scene import Scene
-from training.world.video import acts, frames, segments
+from training.world.change import change_text
+from training.world.scene import Scene, Thing
+from training.world.video import Segment, acts, frames, segments
 
 TOPIC = '/camera/image/compressed'
 FRAME_ID = 'camera_optical_frame'
@@ -69,31 +70,53 @@ def _where(scene: Scene, kind: str) -> dict:
     return _ask(f'Where is the {kind}?', F.where(thing.column, thing.near), 'free')
 
 
-def questions(scenes: list[Scene]) -> list[list[dict]]:
-    """What is asked in each of the eight segments; the answers come from the scenes."""
-    a, b, c, d, e, f, g, h = scenes
+def _changed(before: Segment, after: Segment, kind: str, thing: Thing | None = None,
+             start: str = '') -> dict:
+    """A question about the frames on both sides of what happened between two segments."""
+    return {
+        **_ask('What changed?', change_text(kind, thing, start)[1], 'window'),
+        'first_before': round(before.end + .3, 2), 'last_after': round(after.start - .15, 2)}
+
+
+def questions(parts: list[Segment]) -> list[list[dict]]:
+    """What is asked in each of the eight segments; the answers come from the scenes.
+
+    A question about a window has the latest time (seconds into the bag) of the first frame and
+    the earliest of the last for which its answer is the truth.
+    """
+    a, b, c, d, e, f, g, h = (p.scene for p in parts)
+    ball, = F.things(f, 'ball')
+    gone, = (t for t in g.things if t not in h.things)
+    came = _changed(*parts[0:2], 'appeared', F.things(b, 'person')[0])
+    opened = _changed(*parts[2:4], 'opened')
+    rolled = _changed(*parts[4:6], 'moved', ball, F.things(e, 'ball')[0].column)
+    went = _changed(*parts[6:8], 'gone', gone)
     return [[
         _ask('Describe the scene.', F.description(a), 'free'),
         _yes_no('Is there a person?', False),
         _read(a, 'What does the sign say?')],
             [
+                came,
                 _yes_no('Is anyone there?', True),
                 _ask("What color is the person's shirt?", 'Blue.', 'free'),
                 _json(b, 'What do you see?', 'door', 'boxes', 'people')],
             [_yes_no('Is the door open?', False),
              _ask('List the hazards.', _hazards(c), 'free')],
             [
+                opened,
                 _yes_no('Is the door open?', True),
                 _read(d, 'Read the sign.'),
                 _json(d, 'Report the scene.', 'door', 'sign', 'wet_floor')],
             [_where(e, 'ball'), _count(e, 'person', 'people')],
-            [_where(f, 'ball'),
+            [rolled,
+             _where(f, 'ball'),
              _json(f, 'Extract any text from the image.', 'sign_text')],
             [
                 _count(g, 'box', 'boxes'),
                 _yes_no('Is there a dog?', False),
                 _ask('Describe what you see.', F.description(g), 'free')],
             [
+                went,
                 _count(h, 'box', 'boxes'),
                 _ask('What is the temperature in the room?', F.UNKNOWN, 'free')], ]
 
@@ -107,7 +130,7 @@ def write(out: Path, seed: int) -> dict:
     """Writes out/bag and out/truth.json; returns the truth."""
     script = acts(seed)
     parts = segments(script)
-    asked = questions([p.scene for p in parts])
+    asked = questions(parts)
     truth = {
         'topic': TOPIC, 'frame_id': FRAME_ID, 'start': START, 'segments': [{
             't0': round(p.start, 2), 't1': round(p.end, 2),

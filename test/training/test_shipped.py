@@ -59,7 +59,7 @@ def bag():
 def test_the_truth_asks_every_kind_of_question_in_calm_segments(truth):
     questions = [q for s in truth['segments'] for q in s['questions']]
     assert len(questions) >= 14
-    assert {q['kind'] for q in questions} == {'yes_no', 'count', 'read', 'free', 'json'}
+    assert {q['kind'] for q in questions} == {'yes_no', 'count', 'read', 'free', 'json', 'window'}
     ends = [0.0]
     for s in truth['segments']:
         assert s['t1'] - s['t0'] >= 2.5 and s['t0'] >= ends[-1]
