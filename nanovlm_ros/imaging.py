@@ -1,12 +1,13 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images from messages: checked before they are touched, decoded to RGB, resized as trained.
+"""Images from messages: checked before they are touched, decoded to RGB, resized, written on.
 
 `check_*` look at headers only and cost microseconds; `decode_*` repeat the check
 and make uint8 RGB of shape (height, width, 3). Everything wrong with an image is
 a NanoVlmError(BAD_IMAGE).
 """
 import struct
+import textwrap
 from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -160,6 +161,25 @@ def normalise(rgb: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> n
     scale = np.float32(1 / 255) / np.asarray(std, np.float32)
     shift = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
     return np.ascontiguousarray((rgb * scale - shift).transpose(2, 0, 1), np.float32)
+
+
+def draw(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """Return a copy of an image (h, w, 3) with the lines, wrapped, on a dark band at the bottom."""
+    import cv2
+
+    picture = image.copy()
+    height, width = picture.shape[:2]
+    size = max(width / 1000, 0.4)
+    row = int(32 * size)
+    wrapped = [part for line in lines for part in
+               textwrap.wrap(line, max(int(width / (18 * size)), 8))][:max(height // row - 1, 1)]
+    top = height - row * len(wrapped) - row // 2
+    if wrapped:
+        picture[top:] //= 3
+    for index, line in enumerate(wrapped):
+        cv2.putText(picture, line, (row // 3, top + row * (index + 1)), cv2.FONT_HERSHEY_SIMPLEX,
+                    size, (255, 255, 255), max(round(size * 2), 1), cv2.LINE_AA)
+    return picture
 
 
 def _jpeg_size(data: memoryview) -> Tuple[int, int]:

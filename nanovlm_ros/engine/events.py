@@ -3,10 +3,12 @@
 """Events: what a rule says of one live answer after another becomes a beginning and an end."""
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Optional, Pattern
+from typing import Any, List, Optional, Pattern, Sequence
 
-NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,99}')  # topics have an end, too
+LONGEST_HOLD = 1e9  # s
 KEYS = {'name', 'prompt', 'text', 'field', 'value', 'hold'}
 EXAMPLE = ('{"name": "person", "text": "^yes"} or '
            '{"name": "open_door", "field": "door", "value": "open"}')
@@ -28,7 +30,7 @@ class Rule:
         """Read a rule from JSON; raises ValueError with a sentence."""
         try:
             fields = json.loads(document)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f'The rule {document!r} is not JSON ({error}); write for example '
                              f'{EXAMPLE}.') from error
         if not isinstance(fields, dict) or not fields.keys() <= KEYS:
@@ -37,9 +39,11 @@ class Rule:
         name, hold = fields.get('name'), fields.get('hold', 0)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ValueError(f'The name of a rule is {name!r}; it becomes part of a topic: use '
-                             'letters, digits and underscores.')
-        if not isinstance(hold, (int, float)) or isinstance(hold, bool) or hold < 0:
-            raise ValueError(f'"hold" of the rule {name!r} is {hold!r}; it must be 0 s or more.')
+                             'letters, digits and underscores, at most 100.')
+        if (not isinstance(hold, (int, float)) or isinstance(hold, bool)
+                or not 0 <= hold <= LONGEST_HOLD):
+            raise ValueError(f'"hold" of the rule {name!r} is {hold!r}; it must be 0 to '
+                             f'{LONGEST_HOLD:g} s.')
         if ('text' in fields) == ('field' in fields) or ('field' in fields) != ('value' in fields):
             raise ValueError(f'The rule {name!r} needs either "text", or "field" and "value"; '
                              f'write for example {EXAMPLE}.')
@@ -49,25 +53,39 @@ class Rule:
                                  'a string.')
         try:
             pattern = re.compile(fields['text'], re.IGNORECASE) if 'text' in fields else None
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f'"text" of the rule {name!r} is not a regular expression: '
                              f'{error}.') from error
         return cls(name, fields.get('prompt', ''), pattern, fields.get('field', ''),
                    fields.get('value'), float(hold))
 
-    def concerns(self, prompt: str) -> bool:
-        """Tell whether answers to this prompt say something about the event."""
-        return self.prompt in ('', prompt)
+    def concerns(self, prompt: str, document: str) -> bool:
+        """Tell whether an answer to this prompt says something about the event.
+
+        One without a JSON document, cut short or in free text, says nothing about a field.
+        """
+        return self.prompt in ('', prompt) and (self.text is not None or document != '')
 
     def met(self, text: str, document: str) -> bool:
         """Tell whether an answer, or its JSON document ('' for none), shows the event."""
         if self.text is not None:
             return bool(self.text.search(text))
-        value: Any = json.loads(document) if document else None
+        value: Any = json.loads(document) if document else {}
         for key in self.field.split('.'):
-            value = value.get(key) if isinstance(value, dict) else None
-        # JSON's true is not its 1, as it is in Python.
-        return value == self.value and isinstance(value, bool) == isinstance(self.value, bool)
+            if not isinstance(value, dict) or key not in value:
+                return False
+            value = value[key]
+        return _same(value, self.value)
+
+
+def parse_rules(documents: Sequence[str]) -> List[Rule]:
+    """Read rules from JSON; raises ValueError with a sentence, also for two of one name."""
+    rules = [Rule.parse(document) for document in documents]
+    for name, times in Counter(rule.name for rule in rules).items():
+        if times > 1:
+            raise ValueError(f'There are {times} rules of the name {name!r}, which would share a '
+                             'topic; give each its own.')
+    return rules
 
 
 class Event:
@@ -77,15 +95,34 @@ class Event:
         self.rule = rule
         self.active = False
         self.begin_ns = self.last_ns = self.end_ns = 0
+        self._newest_ns = 0
 
     def observe(self, stamp_ns: int, met: bool) -> bool:
-        """Take note of one answer; tell whether there is news: it began, was seen, or ended."""
+        """Take note of one answer; tell whether there is news: it began, was seen, or ended.
+
+        A stamp that lies before the newest one (a bag that begins again) makes all before it
+        undone, as it empties a window.
+        """
+        undone = self.active and stamp_ns < self._newest_ns
+        if stamp_ns < self._newest_ns:
+            self.active = False
+            self.begin_ns = self.last_ns = self.end_ns = 0
+        self._newest_ns = stamp_ns
         if met:
             if not self.active:
                 self.begin_ns, self.end_ns = stamp_ns, 0
             self.active, self.last_ns = True, stamp_ns
             return True
         if not self.active or stamp_ns - self.last_ns <= self.rule.hold * 1e9:
-            return False
+            return undone
         self.active, self.end_ns = False, stamp_ns
         return True
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare JSON values, whose true is not 1 as it is in Python."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

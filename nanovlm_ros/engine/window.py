@@ -31,7 +31,7 @@ class FrameWindow:
     """
 
     def __init__(self, frames: int, period: float, max_rolls: Optional[int] = None):
-        if frames < 1 or period < 0:
+        if frames < 1 or not 0 <= period < math.inf:
             raise ValueError(f'A window of {frames} frames, {period:g} s apart, cannot be; it '
                              'needs 1 frame or more and a period of 0 s or more.')
         self.frames = frames

@@ -1,12 +1,13 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """~/event/<name>: what the rules of event.rules find in live answers, latched."""
+import threading
 from typing import List
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from nanovlm_ros import msg
-from nanovlm_ros.engine.events import Event, Rule
+from nanovlm_ros.engine.events import Event, parse_rules
 from nanovlm_ros.ros.conversions import header, stamp_ns
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -17,7 +18,8 @@ class Events:
 
     def __init__(self, node, rules: List[str]):
         self._node = node
-        self._events = [Event(Rule.parse(rule)) for rule in rules]
+        self._lock = threading.Lock()  # the node's thread resets, the executor's observes
+        self._events = [Event(rule) for rule in parse_rules(rules)]
         self._publishers = {
             event.rule.name: node.create_publisher(
                 msg.Event, f'~/event/{event.rule.name}', LATCHED) for event in self._events}
@@ -30,18 +32,20 @@ class Events:
 
     def reset(self) -> None:
         """Forget what was seen: the clock was set back."""
-        self._events = [Event(event.rule) for event in self._events]
-        for event in self._events:
-            self._publish(event, msg.Answer())
+        with self._lock:
+            self._events = [Event(event.rule) for event in self._events]
+            for event in self._events:
+                self._publish(event, msg.Answer())
 
     def observe(self, answer: msg.Answer) -> None:
         """Take note of a live answer; called on the executor's thread."""
         if answer.error_code:
             return  # nothing was seen, and nothing was not
-        for event in self._events:
-            if event.rule.concerns(answer.prompt) and event.observe(
-                    stamp_ns(answer.header.stamp), event.rule.met(answer.text, answer.json)):
-                self._publish(event, answer)
+        with self._lock:
+            for event in self._events:
+                if event.rule.concerns(answer.prompt, answer.json) and event.observe(
+                        stamp_ns(answer.header.stamp), event.rule.met(answer.text, answer.json)):
+                    self._publish(event, answer)
 
     def _publish(self, event: Event, answer: msg.Answer) -> None:
         def time(ns):

@@ -25,7 +25,7 @@ from nanovlm_ros.ros.overlay import Overlay
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.ros.resolver import Resolver
 from nanovlm_ros.ros.servers import Servers
-from nanovlm_ros.ros.windows import Windows
+from nanovlm_ros.ros.windows import Windows, check_windows
 from nanovlm_ros.types import NanoVlmError
 
 LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
@@ -40,6 +40,7 @@ class Runtime:
         self.parameters, self.executor = parameters, executor
         self.model_name = executor.model.name
         self.context_length = executor.model.context_length
+        check_windows(parameters, executor.model)  # before anything joins the graph
         self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
         self.windows = Windows(node, parameters, self.cameras, executor)
         self.gateway = gateway

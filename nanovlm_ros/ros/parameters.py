@@ -11,7 +11,7 @@ from typing import Any, List, Optional, Tuple
 from rcl_interfaces.msg import (
     FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
 
-from nanovlm_ros.engine.events import Rule
+from nanovlm_ros.engine.events import parse_rules
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.types import GenerationConfig
 
@@ -48,13 +48,12 @@ class Row:
         """Return what is wrong with a value, '' if nothing."""
         if self.choices and value not in self.choices:
             return f'{self.name} is {value!r}; it must be one of {", ".join(self.choices)}.'
-        check = {'live.json_schemas': _parse_json, 'event.rules': Rule.parse}.get(self.name)
-        for item in value if check else ():
-            try:
-                if item.strip():
-                    check(item)
-            except ValueError as error:
-                return f'{self.name}: {item[:SHOWN]!r} cannot be used. {error}'
+        check = {'live.json_schemas': _check_json, 'event.rules': parse_rules}.get(self.name)
+        try:
+            if check is not None:
+                check([item for item in value if item.strip()])
+        except ValueError as error:
+            return f'{self.name} cannot be used: {error}'
         return ''
 
     def _limits(self) -> str:
@@ -171,11 +170,12 @@ class Parameters:
         return SetParametersResult(successful=not problems, reason=' '.join(problems))
 
 
-def _parse_json(text: str) -> None:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'It is not JSON: {error}.') from error
+def _check_json(texts: List[str]) -> None:
+    for text in texts:
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{text[:SHOWN]!r} is not JSON: {error}.') from error
 
 
 def markdown() -> str:

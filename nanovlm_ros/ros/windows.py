@@ -11,6 +11,17 @@ from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
+def check_windows(parameters: Parameters, model) -> None:
+    """Raise INVALID_REQUEST when the model cannot take as many images as a window holds."""
+    frames = parameters['window.frames']
+    if parameters['window.enabled'] and frames > model.max_images:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'window.frames is {frames}, but {model.name} takes at most {model.max_images} '
+            f'images in its context of {model.context_length} tokens; set it to that or less, '
+            'or switch window.enabled off.')
+
+
 class Windows:
     """One window a camera, while `window.enabled`."""
 
@@ -20,17 +31,10 @@ class Windows:
         self._windows: Dict[str, FrameWindow] = {}
         if not self.enabled:
             return
-        frames, model = parameters['window.frames'], executor.model
-        if frames > model.max_images:
-            raise NanoVlmError(
-                ErrorCode.INVALID_REQUEST,
-                f'window.frames is {frames}, but {model.name} takes at most {model.max_images} '
-                f'images in its context of {model.context_length} tokens; set it to that or '
-                'less, or switch window.enabled off.')
         self._rolling = parameters['window.mode'] == 'rolling'
         for camera in cameras:
             self._windows[camera.name] = FrameWindow(
-                frames, parameters['window.period'],
+                parameters['window.frames'], parameters['window.period'],
                 parameters['window.max_rolls'] if self._rolling else None)
             camera.on_image = partial(self._on_image, camera)
 
