@@ -52,6 +52,10 @@ class MlcExecutor:
         try:
             self._loaded.result()
         except BaseException:
+            if not self._loaded.done() or self._loaded.exception() is None:
+                with self._changed:  # Ctrl-C: the thread is not to serve the model that it loads
+                    self._stopping = True
+                    self._changed.notify()
             self._thread.join()
             raise
 

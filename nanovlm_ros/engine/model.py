@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 import torch
 
-from nanovlm_ros.engine.image_cache import ImageCache
+from nanovlm_ros.engine.image_cache import CACHED_FRAMES, ImageCache
 from nanovlm_ros.engine.prefix_cache import PrefixCache
 from nanovlm_ros.engine.rolling_window import RollingWindow
 from nanovlm_ros.engine.window import Generation
@@ -21,6 +21,7 @@ from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 KEPT_PREFIXES = 32  # finished sequences that new prompts are compared with
+WORTH_WAITING = 16  # rows that a prompt waits for rather than run them itself
 
 
 class VisionLanguageModel:
@@ -40,7 +41,7 @@ class VisionLanguageModel:
         self.stop_strings = self.template.stop_strings
         encoder = VisionEncoder(checkpoint)
         self._image_tokens = encoder.tokens
-        self.max_images = context_length // encoder.tokens
+        self.max_images = min(context_length // encoder.tokens, CACHED_FRAMES)
         self._images: Optional[ImageCache] = ImageCache(encoder)
         self._decoder: Optional[LanguageModel] = decoder
         self._prefixes = PrefixCache(lambda sequence: self._cache.length(sequence))
@@ -82,8 +83,9 @@ class VisionLanguageModel:
         self._vision.rows(frame)
 
     def can_open(self, prompt: Prompt, generation: int = 0) -> bool:
-        """Tell that waiting would save nothing: no prompt that is being filled will share more."""
-        return self._prefixes.promised(prompt.keys) <= self._known(prompt, generation)[1]
+        """Tell that waiting would save little: no prompt that is being filled will share more."""
+        promised = self._prefixes.promised(prompt.keys)
+        return promised < self._known(prompt, generation)[1] + WORTH_WAITING
 
     def open(self, prompt: Prompt, generation: int = 0) -> Tuple[int, int]:
         """Return (sequence, rows taken from the cache); the other rows are to be filled.

@@ -42,8 +42,10 @@ class PrefixCache:
         return best, shared
 
     def promised(self, keys: np.ndarray) -> int:
-        """Return the rows that a running sequence will share once all of it is computed."""
-        return max((_common(known, keys) for known in self._running.values()), default=0)
+        """Return the most rows that a running sequence will share, and cannot share yet."""
+        common = {sequence: _common(known, keys) for sequence, known in self._running.items()}
+        return max((rows for sequence, rows in common.items() if rows > self._filled(sequence)),
+                   default=0)
 
     def run(self, sequence: int, keys: np.ndarray) -> None:
         """Add a running sequence that begins with these keys."""

@@ -54,7 +54,7 @@ class Scheduler:
         work = self._plan()
         if work:
             self._step(work)
-        if not any(request.unfilled for request in self.running):
+        if not self._waiting():
             self._watch()
 
     def forget(self) -> None:
@@ -120,16 +120,27 @@ class Scheduler:
         return self._queue.get(skip_history=chatting, queries_only=places <= 0)
 
     def _prepare(self, request: Request) -> bool:
+        """Get a request ready to be opened; tell whether an image was worked on."""
+        query, worked = request.query, False
+        if query.generation:  # its newest frame may not be in the cache yet
+            with self._meter.step(request.seconds, 'vision'):
+                worked = self._watched.work(self._model, (query.generation, query.frames))
         with self._meter.step(request.seconds, 'preprocess'):
-            if request.query.generation:  # its newest frame may not be in the cache yet
-                for _ in range(len(self._watched)):
-                    self._watch()
             request.prepare(self._model, self._conversation)
-            return self._model.preprocess(request.prompt, request.query.generation)
+            return self._model.preprocess(request.prompt, query.generation) or worked
 
     def _see(self) -> None:
-        """Pass the next image that a prompt waits for through the vision tower."""
-        for request in self._waiting():
+        """Pass the next image that a prompt waits for through the vision tower.
+
+        Not while prompts before it have rows for a whole chunk: it would only delay them.
+        """
+        room = self._chunk
+        for request in self._next_to_fill():
+            room -= request.unfilled
+            if room <= 0:
+                return
+            if request.sequence is not None:  # it has the rows of its images already
+                continue
             unseen = self._model.unseen(request.prompt, request.query.generation)
             if unseen:
                 try:
@@ -140,11 +151,11 @@ class Scheduler:
                 return
 
     def _plan(self) -> List[Work]:
-        """Choose what the next step runs: prompts first come, first served, queries first."""
+        """Choose what the next step runs: a token of each answer, and a chunk of prompts."""
         work: List[Work] = [(r, 0) for r in self.running if r.sequence is not None
                             and not r.unfilled]
         room = self._chunk
-        for request in self._waiting():
+        for request in self._next_to_fill():
             if room <= 0 or (request.sequence is None and not self._open(request)):
                 continue
             rows = min(request.unfilled, room)
@@ -154,12 +165,12 @@ class Scheduler:
 
     def _open(self, request: Request) -> bool:
         """Give a prompt its sequence, unless an image is missing or waiting saves rows."""
-        model, asked = self._model, (request.prompt, request.query.generation)
-        if model.unseen(*asked) or not model.can_open(*asked):
+        asked = request.prompt, request.query.generation
+        if self._model.unseen(*asked) or not self._model.can_open(*asked):
             return False
         try:
             with self._meter.step(request.seconds, 'prefill'):
-                request.sequence, request.cached_tokens = model.open(*asked)
+                request.sequence, request.cached_tokens = self._model.open(*asked)
         except Exception as error:
             self._fail(request, error)
             return False
@@ -194,14 +205,17 @@ class Scheduler:
                 self._take_token(request, row)
 
     def _failed_step(self, work: Sequence[Work], error: Exception) -> None:
-        if len(work) == 1:
+        if isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY:
+            # Nothing has changed. Of all that hold rows, be it in this step or not, the last to
+            # come gives way, a live one before a query.
+            holders = [request for request in self.running if request.sequence is not None]
+            self._fail(max(reversed(holders), key=lambda r: (r.live, r.accepted)), error)
+        elif len(work) == 1:
             self._fail(work[0][0], error)
-        elif isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY:
-            # Nothing has changed: the last to come gives way, a live one before a query.
-            self._fail(max(work, key=lambda one: (one[0].live, one[0].accepted))[0], error)
         else:
             for one in work:
-                self._step([one])
+                if one[0].sequence is not None:  # it did not give way meanwhile
+                    self._step([one])
 
     def _watch(self) -> None:
         """Do one frame's work for a rolling window."""
@@ -211,9 +225,25 @@ class Scheduler:
     # -- ends ---------------------------------------------------------------------------------
 
     def _waiting(self) -> List[Request]:
-        """Requests whose prompts are not filled, queries first."""
-        return sorted((r for r in self.running if r.sequence is None or r.unfilled),
-                      key=lambda request: request.live)
+        """Requests whose prompts are not filled, first come, first served."""
+        return [r for r in self.running if r.sequence is None or r.unfilled]
+
+    def _next_to_fill(self) -> List[Request]:
+        """Those that are worked on now: no live ones beside a query, which they would slow down.
+
+        But a query that waits for rows of another prompt waits for a live one, perhaps: then
+        all take their turns, or queries that came later would keep both waiting.
+        """
+        waiting = self._waiting()
+        queries = [request for request in waiting if not request.live]
+        if queries and not self._waits_for_rows(queries[0]):
+            return queries
+        return waiting
+
+    def _waits_for_rows(self, request: Request) -> bool:
+        asked = request.prompt, request.query.generation
+        return (request.sequence is None and not self._model.unseen(*asked)
+                and not self._model.can_open(*asked))
 
     def _take_token(self, request: Request, logits: np.ndarray) -> None:
         try:

@@ -3,7 +3,7 @@
 """Frames that wait to join the windows of cameras; any thread puts, the executor's works."""
 import logging
 import threading
-from typing import Dict, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from nanovlm_ros.engine.window import Generation
 
@@ -31,24 +31,25 @@ class Watched:
         with self._lock:
             self._pending.clear()
 
-    def work(self, model) -> None:
-        """Do one frame's work for the window that waits longest, if there is one.
+    def work(self, model, asked: Optional[Generation] = None) -> bool:
+        """Do one frame's work for the window that waits longest; False if there is none.
 
-        A frame that cannot join costs its window's rows, no more: questions about the window
-        are then answered without them.
+        When one is `asked` about, for that one only, and only while it is to hold these very
+        frames: a window that goes on would drop the oldest. A frame that cannot join costs its
+        window's rows, no more: questions about the window are then answered without them.
         """
         with self._lock:
-            window = next(iter(self._pending), '')
-            state = self._pending.get(window)
-        if state is None:
-            return
+            window = next((name for name, (generations, _) in self._pending.items()
+                           if asked is None or asked in generations), None)
+            if window is None:
+                return False
+            state = self._pending.pop(window)
         try:
             complete = model.watch(window, *state)
         except Exception as error:
             LOG.warning('A frame could not join the window of camera %r: %s', window, error)
             complete = True
         with self._lock:
-            if self._pending.get(window) is state:
-                del self._pending[window]
-                if not complete:  # the others take their turns
-                    self._pending[window] = state
+            if not complete:  # the others take their turns; a newer state has come, perhaps
+                self._pending.setdefault(window, state)
+        return True

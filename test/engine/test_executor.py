@@ -1,7 +1,9 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The life of a request: order, batches, ends."""
+import os
 import random
+import signal
 import threading
 import time
 
@@ -45,6 +47,25 @@ def test_one_thread_does_all_the_work_from_loading_to_closing():
     assert executor.shutdown()
     assert {*names, *model.threads} == {'mlc-executor'} and model.closed
     assert 'mlc-executor' not in [t.name for t in threading.enumerate()]
+
+
+def test_ctrl_c_while_a_model_loads_waits_for_it_and_ends():
+    loading = threading.Event()
+    model = FakeModel()
+
+    def load():
+        loading.set()
+        time.sleep(0.2)
+        return model
+
+    executor = MlcExecutor(load)
+    timer = threading.Thread(
+        target=lambda: (loading.wait(), os.kill(os.getpid(), signal.SIGINT)))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        executor.start()
+    timer.join()
+    assert model.closed and not executor._thread.is_alive()
 
 
 def test_start_raises_what_loading_raised():
