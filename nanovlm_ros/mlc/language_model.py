@@ -7,6 +7,7 @@ from typing import List, Mapping, Sequence, Tuple
 import numpy as np
 
 from nanovlm_ros.mlc.kv_cache import KVCache
+from nanovlm_ros.mlc.packing import BLOCK
 from nanovlm_ros.mlc.shape import LlamaShape
 
 
@@ -50,10 +51,12 @@ class LanguageModel:
         before = {sequence: self.cache.length(sequence) for sequence, _ in batch}
         try:
             slot, sequence, position = self._place(batch)
+            block = cut_blocks([count for _, count in batch])
             table = self.cache.table([s for s, _ in batch])
             last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
             logits, _ = self._run(
-                self._adopt(rows), *map(self._tensor, (slot, sequence, position, table, last)),
+                self._adopt(rows), *map(
+                    self._tensor, (slot, sequence, position, block, table, last)),
                 *self._rope, self._pool, self._weights)
         except BaseException:
             for sequence, length in before.items():
@@ -68,6 +71,16 @@ class LanguageModel:
             columns.append((self.cache.extend(sequence, count), np.full(count, index, np.int32),
                             np.arange(start, start + count, dtype=np.int32)))
         return [np.concatenate(column) for column in zip(*columns)]
+
+
+def cut_blocks(counts: Sequence[int]) -> np.ndarray:
+    """Return (first row, rows) of runs of at most BLOCK rows, (blocks, 2) int32.
+
+    `counts` are the rows of the sequences of a batch, one sequence after the other.
+    """
+    ends = np.cumsum(counts)
+    return np.array([(first, min(BLOCK, end - first)) for end, count in zip(ends, counts)
+                     for first in range(end - count, end, BLOCK)], np.int32)
 
 
 def rope_tables(head_dim: int, theta: float, positions: int):

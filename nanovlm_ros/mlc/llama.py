@@ -86,7 +86,7 @@ class Layer(nn.Module):
     def forward(self, x, pool, index, batch, rope):
         s = self.shape
         heads = (s.q_heads, s.kv_heads, s.head_dim)
-        slot, table, sequence, position = batch
+        slot, table, sequence, position, block = batch
         index = tirx.IntImm('int64', index)
         qkv = self.qkv(self.attention_norm(x))
         pool = op.tensor_ir_inplace_op(
@@ -94,7 +94,7 @@ class Layer(nn.Module):
             [qkv, slot, pool, index], 2, Tensor.placeholder(pool.shape, s.cache_dtype))
         attended = op.tensor_ir_op(
             kernels.attention(*heads, s.head_dim, s.layers, s.cache_dtype), 'attention',
-            [qkv, *rope, pool, table, sequence, position, index],
+            [qkv, *rope, pool, table, sequence, position, block, index],
             Tensor.placeholder((x.shape[0], s.q_heads * s.head_dim), 'float32'))
         x = self.attention_out(attended, into=x)
         gate_up = self.gate_up(self.mlp_norm(x))
@@ -126,15 +126,16 @@ class Llama(nn.Module):
         """ids (m,) int32 -> (m, hidden) float32."""
         return self.embedding(ids)
 
-    def run(self, x: Tensor, slot: Tensor, sequence: Tensor, position: Tensor, table: Tensor,
-            last: Tensor, cos: Tensor, sin: Tensor, pool: Tensor):
+    def run(self, x: Tensor, slot: Tensor, sequence: Tensor, position: Tensor, block: Tensor,
+            table: Tensor, last: Tensor, cos: Tensor, sin: Tensor, pool: Tensor):
         """Run m rows; return the logits (b, vocab) of the rows `last` (b,), and the pool.
 
-        x (m, hidden) is overwritten; slot, sequence, position (m,) and table are
+        x (m, hidden) is overwritten; slot, sequence, position (m,), block and table are
         described in `kernels.attention`.
         """
         for index, layer in enumerate(self.layers):
-            x, pool = layer(x, pool, index, (slot, table, sequence, position), (cos, sin))
+            x, pool = layer(x, pool, index, (slot, table, sequence, position, block),
+                            (cos, sin))
         # `clip` only spares the warning of the unchecked mode: `last` is in range.
         x = op.wrap_nested(relax.op.take(x._expr, last._expr, 0, mode='clip'), 'last')
         return self.head(self.norm(x)), pool
@@ -149,6 +150,7 @@ class Llama(nn.Module):
             'run': {
                 'x': nn.spec.Tensor(['m', s.hidden], 'float32'),
                 'slot': rows, 'sequence': rows, 'position': rows,
+                'block': nn.spec.Tensor(['blocks', 2], 'int32'),
                 'table': nn.spec.Tensor(['sequences', 'length'], 'int32'),
                 'last': nn.spec.Tensor(['b'], 'int32'),
                 'cos': rope, 'sin': rope,

@@ -13,6 +13,7 @@ import numpy as np
 GROUP = 32    # inputs that share a scale
 LANES = 16    # rows of W side by side in a vector register
 NIBBLES = 8   # 4-bit values in an int32 word
+BLOCK = 8     # rows of a sequence that attention reads the keys for at once
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,13 @@ def test_silu_gate_matches_numpy_also_far_from_zero():
 @pytest.mark.parametrize('q_heads, kv_heads, head_dim, rotary_dim', [
     (4, 4, 32, 32), (8, 2, 64, 64), (2, 2, 80, 20), (2, 1, 128, 128)])
 def test_attention_matches_numpy_over_scattered_rows(q_heads, kv_heads, head_dim, rotary_dim):
-    layers, slots, m = 2, 200, 6
+    layers, slots, m = 2, 256, 6
     qkv = normal(m, (q_heads + 2 * kv_heads) * head_dim)
     pool = normal(layers, 2, slots, kv_heads, head_dim)
-    table = np.stack([RANDOM.permutation(slots)[:70] for _ in range(3)]).astype(np.int32)
+    table = RANDOM.permutation(slots)[:210].reshape(3, 70).astype(np.int32)  # no slot twice
     sequence = np.array([0, 0, 1, 2, 2, 2], np.int32)
-    position = np.array([0, 15, 16, 31, 69, 40], np.int32)  # on both sides of a tile's edge
+    position = np.array([14, 15, 16, 67, 68, 69], np.int32)  # on both sides of a tile's edge
+    block = np.array([[0, 2], [2, 1], [3, 3]], np.int32)
     slot = table[sequence, position]
     inverse = 10000.0 ** (-np.arange(0, rotary_dim, 2) / rotary_dim)
     angle = np.arange(128)[:, None] * inverse
@@ -91,9 +92,10 @@ def test_attention_matches_numpy_over_scattered_rows(q_heads, kv_heads, head_dim
     np.testing.assert_array_equal(pool[1, 0, slot], heads[:, q_heads:q_heads + kv_heads])
     np.testing.assert_array_equal(pool[1, 1, slot], heads[:, q_heads + kv_heads:])
 
+    rope = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     out = build(kernels.attention(q_heads, kv_heads, head_dim, rotary_dim, layers, 'float32'))(
-        qkv, np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32), pool, table,
-        sequence, position, 1, normal(m, q_heads * head_dim)).reshape(m, q_heads, head_dim)
+        qkv, *rope, pool, table, sequence, position, block, 1,
+        normal(m, q_heads * head_dim)).reshape(m, q_heads, head_dim)
 
     def rotate(x, at):
         half = rotary_dim // 2

@@ -17,7 +17,7 @@ from math import gcd
 from tvm.script import tirx as T
 
 from nanovlm_ros.mlc.kernels.vector import exp2, fold, fold_max
-from nanovlm_ros.mlc.packing import LANES
+from nanovlm_ros.mlc.packing import BLOCK, LANES
 
 LOG2E = 1.4426950408889634
 
@@ -58,11 +58,13 @@ def append_rows(q_heads, kv_heads, head_dim, layers, dtype):
 
 @lru_cache
 def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
-    """Return a PrimFunc: qkv, cos, sin, pool, table, sequence, position, layer, out.
+    """Return a PrimFunc: qkv, cos, sin, pool, table, sequence, position, block, layer, out.
 
     Causal softmax attention with an online softmax (Milakov & Gimelshein,
     arXiv:1805.02867) over tiles of 16 rows; cos and sin are (positions,
-    rotary_dim / 2), for the half-split rotary embedding of Llama.
+    rotary_dim / 2), for the half-split rotary embedding of Llama. block
+    (blocks, 2) int32 cuts the batch into runs of at most `BLOCK` rows that
+    follow each other in one sequence: first row of the batch, and how many.
     """
     group = q_heads // kv_heads
     heads = q_heads + 2 * kv_heads
@@ -90,9 +92,11 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
 
     @T.prim_func(s_tir=True, private=True)
     def kernel(qkv_: T.handle, cos_: T.handle, sin_: T.handle, pool_: T.handle, table_: T.handle,
-               sequence_: T.handle, position_: T.handle, layer: T.int64, out_: T.handle):
+               sequence_: T.handle, position_: T.handle, block_: T.handle, layer: T.int64,
+               out_: T.handle):
         T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
         m = T.int64()
+        blocks = T.int64()
         positions = T.int64()
         slots = T.int64()
         sequences = T.int64()
@@ -104,97 +108,103 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
         table = T.match_buffer(table_, (sequences, length), 'int32')
         sequence = T.match_buffer(sequence_, (m,), 'int32')
         position = T.match_buffer(position_, (m,), 'int32')
+        block = T.match_buffer(block_, (blocks, 2), 'int32')
         out = T.match_buffer(out_, (m, q_heads * head_dim), 'float32')
-        for work in T.parallel(m * kv_heads):
+        for work in T.parallel(blocks * kv_heads):
             with T.sblock('attention'):
                 T.reads()
                 T.writes()
                 raw = T.sblock_alloc_buffer((head_dim,), 'float32')
-                key = T.sblock_alloc_buffer((head_dim,), 'float32')
-                query = T.sblock_alloc_buffer((group * head_dim,), 'float32')
-                total = T.sblock_alloc_buffer((group * head_dim,), 'float32')
+                key = T.sblock_alloc_buffer((LANES * head_dim,), 'float32')
+                query = T.sblock_alloc_buffer((BLOCK * group * head_dim,), 'float32')
+                total = T.sblock_alloc_buffer((BLOCK * group * head_dim,), 'float32')
                 score = T.sblock_alloc_buffer((LANES,), 'float32')
-                weights = T.sblock_alloc_buffer((group, LANES), 'float32')
+                weights = T.sblock_alloc_buffer((LANES,), 'float32')
                 lanes = T.sblock_alloc_buffer((LANES,), 'float32')
                 slot = T.sblock_alloc_buffer((LANES,), 'int32')
-                peak = T.sblock_alloc_buffer((group,), 'float32')
-                denominator = T.sblock_alloc_buffer((group,), 'float32')
+                peak = T.sblock_alloc_buffer((BLOCK * group,), 'float32')
+                denominator = T.sblock_alloc_buffer((BLOCK * group,), 'float32')
                 shrink = T.sblock_alloc_buffer((1,), 'float32')
-                r: T.let[T.int64] = work // kv_heads
+                first: T.let[T.int64] = T.cast(block[work // kv_heads, 0], 'int64')
+                rows: T.let[T.int64] = T.cast(block[work // kv_heads, 1], 'int64')
                 h: T.let[T.int64] = work % kv_heads
-                last: T.let[T.int64] = T.cast(position[r], 'int64')
-                # 1. The queries of this group of heads, rotated and scaled.
-                for g in T.serial(group):
-                    for d in T.serial(head_dim // LANES):
-                        for v in T.vectorized(LANES):
-                            raw[d * LANES + v] = qkv[
-                                r, (h * group + g) * head_dim + d * LANES + v]
-                    rotate(query, g * head_dim, raw, cos, sin, last, T.float32(scale))
-                    for d in T.serial(head_dim // LANES):
-                        for v in T.vectorized(LANES):
-                            total[g * head_dim + d * LANES + v] = T.float32(0)
-                    peak[g] = T.float32(-1e30)
-                    denominator[g] = T.float32(0)
+                last: T.let[T.int64] = T.cast(position[first], 'int64') + rows - 1
+                # 1. The queries of these rows and this group of heads, rotated and scaled.
+                for i in T.serial(rows):
+                    for g in T.serial(group):
+                        for d in T.serial(head_dim // LANES):
+                            for v in T.vectorized(LANES):
+                                raw[d * LANES + v] = qkv[
+                                    first + i, (h * group + g) * head_dim + d * LANES + v]
+                        rotate(query, (i * group + g) * head_dim, raw, cos, sin,
+                               last - rows + 1 + i, T.float32(scale))
+                        for d in T.serial(head_dim // LANES):
+                            for v in T.vectorized(LANES):
+                                total[(i * group + g) * head_dim + d * LANES + v] = T.float32(0)
+                        peak[i * group + g] = T.float32(-1e30)
+                        denominator[i * group + g] = T.float32(0)
                 for tile in T.serial(last // LANES + 1):
-                    # 2. Scores of 16 rows; those past the end weigh nothing.
-                    for i in T.serial(LANES):
-                        if tile * LANES + i <= last:
-                            slot[i] = table[sequence[r], tile * LANES + i]
+                    # 2. Sixteen keys, rotated once for all rows of the block.
+                    for j in T.serial(T.min(T.int64(LANES), last + 1 - tile * LANES)):
+                        slot[j] = table[sequence[first], tile * LANES + j]
+                        for d in T.serial(head_dim // LANES):
+                            for v in T.vectorized(LANES):
+                                raw[d * LANES + v] = T.cast(
+                                    pool[layer, 0, slot[j], h, d * LANES + v], 'float32')
+                        rotate(key, j * head_dim, raw, cos, sin, tile * LANES + j, T.float32(1))
+                    for q in T.serial(rows * group):
+                        # 3. Scores; what lies past the row's own place weighs nothing.
+                        seen: T.let[T.int64] = T.min(
+                            T.int64(LANES), last - rows + 2 + q // group - tile * LANES)
+                        for v in T.vectorized(LANES):
+                            weights[v] = T.float32(-1e30)
+                        for j in T.serial(seen):
+                            for v in T.vectorized(LANES):
+                                lanes[v] = T.float32(0)
                             for d in T.serial(head_dim // LANES):
                                 for v in T.vectorized(LANES):
-                                    raw[d * LANES + v] = T.cast(
-                                        pool[layer, 0, slot[i], h, d * LANES + v], 'float32')
-                            rotate(key, 0, raw, cos, sin, tile * LANES + i, T.float32(1))
-                            for g in T.serial(group):
-                                for v in T.vectorized(LANES):
-                                    lanes[v] = T.float32(0)
-                                for d in T.serial(head_dim // LANES):
-                                    for v in T.vectorized(LANES):
-                                        lanes[v] = T.fma(
-                                            query[g * head_dim + d * LANES + v],
-                                            key[d * LANES + v], lanes[v])
-                                fold(lanes)
-                                weights[g, i] = lanes[0]
-                        else:
-                            for g in T.serial(group):
-                                weights[g, i] = T.float32(-1e30)
-                    # 3. Online softmax: rescale what was summed to the new maximum.
-                    for g in T.serial(group):
+                                    lanes[v] = T.fma(
+                                        query[q * head_dim + d * LANES + v],
+                                        key[j * head_dim + d * LANES + v], lanes[v])
+                            fold(lanes)
+                            weights[j] = lanes[0]
+                        # 4. Online softmax: rescale what was summed to the new maximum.
                         for v in T.vectorized(LANES):
-                            score[v] = weights[g, v]
+                            score[v] = weights[v]
                         fold_max(score, lanes)
-                        lanes[0] = T.max(lanes[0], peak[g])
-                        shrink[0] = T.exp2(peak[g] - lanes[0])
-                        peak[g] = lanes[0]
+                        lanes[0] = T.max(lanes[0], peak[q])
+                        shrink[0] = T.exp2(peak[q] - lanes[0])
+                        peak[q] = lanes[0]
                         for v in T.vectorized(LANES):
-                            score[v] = score[v] - peak[g]
+                            score[v] = score[v] - peak[q]
                         exp2(score, lanes)
                         for v in T.vectorized(LANES):
                             # exp2 stops at 2**-126: a masked row must weigh exactly nothing
                             score[v] = T.if_then_else(
-                                weights[g, v] > T.float32(-1e29), score[v], T.float32(0))
+                                weights[v] > T.float32(-1e29), score[v], T.float32(0))
                         for v in T.vectorized(LANES):
-                            weights[g, v] = score[v]
+                            weights[v] = score[v]
                         fold(score)
-                        denominator[g] = denominator[g] * shrink[0] + score[0]
+                        denominator[q] = denominator[q] * shrink[0] + score[0]
                         for d in T.serial(head_dim // LANES):
                             for v in T.vectorized(LANES):
-                                total[g * head_dim + d * LANES + v] = (
-                                    total[g * head_dim + d * LANES + v] * shrink[0])
-                    # 4. The weighted sum of V.
-                    for i in T.serial(T.min(T.int64(LANES), last + 1 - tile * LANES)):
-                        for g in T.serial(group):
+                                total[q * head_dim + d * LANES + v] = (
+                                    total[q * head_dim + d * LANES + v] * shrink[0])
+                        # 5. The weighted sum of V.
+                        for j in T.serial(seen):
                             for d in T.serial(head_dim // LANES):
                                 for v in T.vectorized(LANES):
-                                    total[g * head_dim + d * LANES + v] = T.fma(
-                                        weights[g, i],
-                                        T.cast(pool[layer, 1, slot[i], h, d * LANES + v],
+                                    total[q * head_dim + d * LANES + v] = T.fma(
+                                        weights[j],
+                                        T.cast(pool[layer, 1, slot[j], h, d * LANES + v],
                                                'float32'),
-                                        total[g * head_dim + d * LANES + v])
-                for g in T.serial(group):
-                    for d in T.serial(head_dim // LANES):
-                        for v in T.vectorized(LANES):
-                            out[r, (h * group + g) * head_dim + d * LANES + v] = (
-                                total[g * head_dim + d * LANES + v] / denominator[g])
+                                        total[q * head_dim + d * LANES + v])
+                for i in T.serial(rows):
+                    for g in T.serial(group):
+                        for d in T.serial(head_dim // LANES):
+                            for v in T.vectorized(LANES):
+                                out[first + i, (h * group + g) * head_dim + d * LANES + v] = (
+                                    total[(i * group + g) * head_dim + d * LANES + v]
+                                    / denominator[i * group + g])
 
     return kernel
