@@ -26,6 +26,9 @@ def add_arguments(parser) -> None:
     parser.add_argument('--repeat', type=int, default=20, help='runs of each (default: 20)')
     parser.add_argument('--node', action='store_true',
                         help='also measure the ROS node: overhead, camera to answer, idle CPU')
+    parser.add_argument('--sharing', action='store_true',
+                        help='also measure windows, eight prompts on a frame, a query amid a live '
+                             'answer')
     parser.add_argument('--output', metavar='FILE', help='also write the JSON here')
 
 
@@ -33,6 +36,8 @@ def run(arguments) -> int:
     """Print the measurements."""
     result = {'machine': f'{platform.machine()}, {os.cpu_count()} cores',
               'python': platform.python_version(), 'engine': measure_engine(arguments)}
+    if arguments.sharing:
+        result['sharing'] = measure_sharing(arguments)
     if arguments.node:
         from nanovlm_ros.ros.bench import measure_node
 
@@ -79,6 +84,23 @@ def measure_engine(arguments) -> dict:
                 for a in long if a.timings.decode), 1),
             'resident_mib': _resident_mib(),
         }
+    finally:
+        executor.shutdown()
+
+
+def measure_sharing(arguments) -> dict:
+    """Return what windows and shared prefixes cost; see `cli.bench_sharing`."""
+    from nanovlm_ros.cli import bench_sharing
+    from nanovlm_ros.cli.model_arguments import load_model
+    from nanovlm_ros.engine.executor import MlcExecutor
+
+    model = load_model(arguments, max_sequences=8)
+    result = bench_sharing.measure_windows(model, arguments.repeat, picture)
+    model.close()
+    executor = MlcExecutor(lambda: load_model(arguments, max_sequences=8), max_sequences=8)
+    executor.start()
+    try:
+        return {**result, **bench_sharing.measure_sharing(executor, arguments.repeat, picture)}
     finally:
         executor.shutdown()
 

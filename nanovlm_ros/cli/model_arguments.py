@@ -13,13 +13,16 @@ def add_model_arguments(parser) -> None:
                         help='of prompt and answer (default: as the model was trained)')
 
 
-def load_model(arguments):
-    """Return the model that the arguments name; a build shows its progress on stderr."""
+def load_model(arguments, **options):
+    """Return the model that the arguments name; a build shows its progress on stderr.
+
+    `options` go to `engine.loader.load`.
+    """
     from nanovlm_ros.engine.loader import load
 
     with Progress() as progress:
         return load(arguments.model, quantization=arguments.quantization,
-                    context_length=arguments.context_length, progress=progress)
+                    context_length=arguments.context_length, progress=progress, **options)
 
 
 class Progress:
