@@ -9,7 +9,9 @@ from nanovlm_ros.types import NanoVlmError
 
 COMMANDS = {
     'ask': 'ask one question about image files',
+    'video': 'ask about the newest frames of a video, draw the answers on it',
     'compile': 'compile a model and pack its weights, ahead of the first start',
+    'eval': 'ask about recorded bags, score the answers, compare two runs',
     'bench': 'measure the engine and the node, as JSON',
 }
 
