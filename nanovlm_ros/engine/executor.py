@@ -48,15 +48,16 @@ class MlcExecutor:
 
     def start(self) -> None:
         """Start the thread; return when the model is loaded, raise what loading raised."""
-        self._thread.start()
         try:
+            self._thread.start()
             self._loaded.result()
         except BaseException:
             if not self._loaded.done() or self._loaded.exception() is None:
                 with self._changed:  # Ctrl-C: the thread is not to serve the model that it loads
                     self._stopping = True
                     self._changed.notify()
-            self._thread.join()
+            if self._thread.is_alive():
+                self._thread.join()
             raise
 
     @property

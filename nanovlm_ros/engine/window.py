@@ -27,7 +27,8 @@ class FrameWindow:
 
     `max_rolls` None is an exact window. A stamp that lies before the newest one (a bag that
     begins again, a clock that was set back) empties the window: its frames belong to a time
-    that did not happen. Frames that could not be decoded are left out.
+    that did not happen. So does a frame of another size or frame_id: the camera has changed.
+    Frames that could not be decoded are left out.
     """
 
     def __init__(self, frames: int, period: float, max_rolls: Optional[int] = None):
@@ -39,6 +40,7 @@ class FrameWindow:
         self._life = math.inf if max_rolls is None else frames + max_rolls
         self._generations: List[_Growing] = []
         self._sampled_ns: Optional[int] = None  # stamp of the newest frame
+        self._camera: Optional[tuple] = None    # what all frames have in common
 
     def due(self, stamp_ns: int) -> bool:
         """Tell whether a frame with this stamp is to be added now."""
@@ -48,8 +50,10 @@ class FrameWindow:
     def add(self, frame: Frame, at_ns: Optional[int] = None) -> None:
         """Add the newest frame; the oldest gives way. `at_ns` stands for a stamp it has not."""
         at_ns = frame.stamp_ns if at_ns is None else at_ns
-        if self._sampled_ns is not None and at_ns < self._sampled_ns:
+        camera = frame.width, frame.height, frame.frame_id
+        if self._sampled_ns is not None and (at_ns < self._sampled_ns or camera != self._camera):
             self.clear()
+        self._camera = camera
         generations = self._generations
         if generations and generations[0].taken >= self._life:
             del generations[0]

@@ -100,7 +100,8 @@ class NanoVlmNode(LifecycleNode):
         self.health = Health(self)
         self.runtime: Optional[Runtime] = None
         self.gateway = Gateway(self)
-        self.servers = Servers(self, self.parameters, self.gateway, self._active_executor)
+        self.servers = Servers(self, self.parameters, self.gateway, self._active_executor,
+                               self._forget_windows)
         self.failed = False  # autostart did not get to the end
         self.add_post_set_parameters_callback(self._on_parameters_set)
         self._jumps = self.get_clock().create_jump_callback(
@@ -206,6 +207,10 @@ class NanoVlmNode(LifecycleNode):
     def _active_executor(self) -> Optional[MlcExecutor]:
         active = self.runtime is not None and self.runtime.live is not None
         return self.runtime.executor if active else None
+
+    def _forget_windows(self) -> None:
+        if self.runtime is not None:
+            self.runtime.windows.clear()
 
     def finish(self) -> None:
         """End every request and let the replies go out, while the node still spins."""

@@ -29,12 +29,15 @@ FEEDBACK_DEPTH = 1000  # chunks
 
 
 class Servers:
-    """Turns calls into requests to `gateway`; `executor()` is the active one, or None."""
+    """Turns calls into requests to `gateway`; `executor()` is the active one, or None.
+
+    `forget()` empties the windows of the cameras, as part of ~/reset.
+    """
 
     def __init__(self, node, parameters: Parameters, gateway: Gateway,
-                 executor: Callable[[], Optional[MlcExecutor]]):
+                 executor: Callable[[], Optional[MlcExecutor]], forget: Callable[[], None]):
         self._node, self._parameters = node, parameters
-        self._gateway, self._executor = gateway, executor
+        self._gateway, self._executor, self._forget = gateway, executor, forget
         self._cancellations: Dict[bytes, Cancellation] = {}  # by goal
         self.pending = 0  # callbacks that have not replied yet
         # Reentrant: a request in flight must not keep the next one, or images, waiting.
@@ -143,8 +146,9 @@ class Servers:
             problem = await done
         finally:
             self.pending -= 1
+        self._forget()
         response.success = not problem
-        response.message = problem or 'The conversation and its cache are empty.'
+        response.message = problem or 'The conversation, the windows and the cache are empty.'
         return response
 
     def _on_enable(self, request, response):

@@ -73,6 +73,23 @@ def test_questions_that_run_together_get_the_answers_they_get_alone(asker):
     assert alone[0] != alone[1]
 
 
+def test_eight_prompts_on_one_frame_get_the_answers_they_get_alone_and_share_its_rows(asker):
+    prompts = [
+        'Describe the scene.', 'Is there a person?', 'Is the door open?', 'How many boxes are there?',
+        'Is there a ball?', 'What does the sign say?', 'Is there a cone?', 'List the hazards.']
+    alone = []
+    for prompt in prompts:
+        asker.executor.reset()
+        alone.append(asker.ask(prompt, frames=(picture(2),)).text)
+    asker.executor.reset()
+    frame = picture(2)
+    answers = [asker.wait(ticket) for ticket in
+               [asker.submit(prompt, frames=(frame,)) for prompt in prompts]]
+    assert [answer.text for answer in answers] == alone
+    shared = sorted(answer.cached_tokens for answer in answers)
+    assert shared[0] == 0 and shared[1] > answers[0].image_tokens
+
+
 def test_more_frames_than_fit_are_refused_with_the_numbers(asker):
     most = asker.executor.model.max_images
     with pytest.raises(NanoVlmError) as caught:

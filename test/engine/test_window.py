@@ -8,7 +8,7 @@ import pytest
 from fakes import broken_frame, gray
 
 from nanovlm_ros.engine.window import FrameWindow
-from nanovlm_ros.types import NanoVlmError
+from nanovlm_ros.types import Frame, NanoVlmError
 
 SECOND = 1_000_000_000
 
@@ -69,6 +69,17 @@ def test_frames_are_due_a_period_after_the_newest_by_their_stamps():
     window.add(gray(1, stamp_ns=7 * SECOND))
     due = [window.due(round(at * SECOND)) for at in (7, 7.2, 7.499999, 7.5, 8, 100)]
     assert due == [False, False, False, True, True, True]
+
+
+def test_a_frame_of_another_camera_empties_the_window():
+    window = FrameWindow(4, 0)
+    fill(window, (1, 2))
+    window.add(gray(1, stamp_ns=3 * SECOND, frame_id='rear'))
+    assert held(window) == [3]
+    window.add(Frame.from_rgb(np.zeros((4, 4, 3), np.uint8), stamp_ns=4 * SECOND, frame_id='rear'))
+    assert held(window) == [4]
+    window.add(Frame.from_rgb(np.zeros((4, 4, 3), np.uint8), stamp_ns=5 * SECOND, frame_id='rear'))
+    assert held(window) == [4, 5]
 
 
 def test_a_camera_is_sampled_at_the_period_whatever_its_rate():

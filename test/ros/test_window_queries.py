@@ -7,6 +7,7 @@ import pytest
 from builtin_interfaces.msg import Duration
 from fakes import FakeModel, describe
 from harness import image, wait_until
+from std_srvs.srv import Trigger
 
 from nanovlm_ros.msg import Answer, Query
 
@@ -117,6 +118,15 @@ def test_a_window_longer_than_the_models_context_fails_in_configure(make_robot):
     robot.call(robot.node.trigger_configure)
     assert robot.state == 'unconfigured'
     assert robot.models[-1].closed
+
+
+def test_a_reset_empties_the_window(make_robot, client):
+    robot = make_robot(**WINDOW)
+    shown(robot, client, 10)
+    assert client.start('reset', Trigger.Request())().success
+    assert client.ask('see', image_source=Query.WINDOW).error_code == Answer.ERROR_NO_IMAGE
+    shown(robot, client, 20)
+    assert client.ask('see', image_source=Query.WINDOW).text == 'see|20|1'
 
 
 def test_live_prompts_about_the_window_run_on_every_new_frame(make_robot, client):
