@@ -98,6 +98,11 @@ class Frame:
         return cls(lambda: rgb, width=rgb.shape[1], height=rgb.shape[0], **kwargs)
 
     @property
+    def format(self) -> Tuple[int, int, str]:
+        """What the frames of one camera have in common: (width, height, frame_id)."""
+        return self.width, self.height, self.frame_id
+
+    @property
     def rgb(self) -> np.ndarray:
         """Pixels as uint8 RGB, (height, width, 3); read them on one thread at a time."""
         if self._rgb is None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which questions are asked about which images of a bag: decided before any is asked.
 
-The plan is made from stamps alone, by the same `FrameWindow` as the node's. So every
+The plan is made from headers alone, by the same `FrameWindow` as the node's. So every
 worker, and every run that goes on where another was killed, asks the same.
 """
 from bisect import bisect_right
@@ -34,6 +34,7 @@ class Stamp(NamedTuple):
 
     number: int
     stamp_ns: int
+    format: int            # equal where `Frame.format` is
     broken: bool = False   # a window asks; whether pixels can be decoded shows later
 
 
@@ -55,6 +56,7 @@ class ImageIndex:
         self.stop_ns = min(bag.end_ns, bag.start_ns + round(
             min(sampling.end_s, 1e9) * SECOND))
         log, stamps, topic, sound = [], [], [], []
+        formats, known = [], {}
         records = bag.messages(self.topics, self.start_ns, self.stop_ns)
         count = sum(bag.topics[name].count for name in self.topics)
         for record in reading(records, count, bag.name):
@@ -63,12 +65,18 @@ class ImageIndex:
             stamps.append(frame.stamp_ns or record.log_ns)
             topic.append(self.topics.index(record.topic))
             sound.append(is_sound(frame))
+            formats.append(known.setdefault(frame.format, len(known)))
         self.log_ns, self.stamp_ns = np.array(log, np.int64), np.array(stamps, np.int64)
         self.topic, self.sound = np.array(topic, np.int16), np.array(sound, bool)
+        self._formats = np.array(formats, np.int32)
         self.sampled = self._sample(sampling)
 
     def __len__(self) -> int:
         return len(self.log_ns)
+
+    def stamp(self, number: int) -> Stamp:
+        """Return what a window is to know of an image."""
+        return Stamp(number, int(self.stamp_ns[number]), int(self._formats[number]))
 
     def numbers(self, topic: str) -> np.ndarray:
         """Return the numbers of a topic's images."""
@@ -85,7 +93,7 @@ class ImageIndex:
         for topic in self.topics:
             due = FrameWindow(1, sampling.period_s)
             for number in self.numbers(topic)[::sampling.every].tolist():
-                stamp = Stamp(number, int(self.stamp_ns[number]))
+                stamp = self.stamp(number)
                 if due.due(stamp.stamp_ns):
                     due.add(stamp)
                     chosen[number] = True
@@ -106,7 +114,7 @@ class View:
             if topic not in place or (window and not index.sound[number]):
                 continue
             held = windows[place[topic]]
-            stamp = Stamp(number, int(index.stamp_ns[number]))
+            stamp = index.stamp(number)
             if not held.due(stamp.stamp_ns):
                 continue
             held.add(stamp)
@@ -202,7 +210,7 @@ class BagPlan:
             return sorted({int(mine[place]) for place in places if place < len(mine)})
         due, triggers = FrameWindow(1, question.period_s), []
         for trigger in mine[index.sampled[mine]].tolist():
-            stamp = Stamp(trigger, int(index.stamp_ns[trigger]))
+            stamp = index.stamp(trigger)
             if view.after(trigger) and due.due(stamp.stamp_ns):
                 due.add(stamp)
                 triggers.append(trigger)

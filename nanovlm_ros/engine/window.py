@@ -40,7 +40,7 @@ class FrameWindow:
         self._life = math.inf if max_rolls is None else frames + max_rolls
         self._generations: List[_Growing] = []
         self._sampled_ns: Optional[int] = None  # stamp of the newest frame
-        self._camera: Optional[tuple] = None    # what all frames have in common
+        self._format: Optional[tuple] = None    # of every frame
 
     def due(self, stamp_ns: int) -> bool:
         """Tell whether a frame with this stamp is to be added now."""
@@ -50,10 +50,10 @@ class FrameWindow:
     def add(self, frame: Frame, at_ns: Optional[int] = None) -> None:
         """Add the newest frame; the oldest gives way. `at_ns` stands for a stamp it has not."""
         at_ns = frame.stamp_ns if at_ns is None else at_ns
-        camera = frame.width, frame.height, frame.frame_id
-        if self._sampled_ns is not None and (at_ns < self._sampled_ns or camera != self._camera):
+        if self._sampled_ns is not None and (
+                at_ns < self._sampled_ns or frame.format != self._format):
             self.clear()
-        self._camera = camera
+        self._format = frame.format
         generations = self._generations
         if generations and generations[0].taken >= self._life:
             del generations[0]

@@ -1,6 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which questions are asked about which images: decided from stamps alone."""
+"""Which questions are asked about which images: decided from headers alone."""
 import pytest
 from recordings import ROS2, STRING, TOPIC, film, image, ns, write_bag, write_questions
 
@@ -54,6 +54,14 @@ def test_a_clock_that_goes_back_empties_the_window_and_is_said(tmp_path):
     assert shown(made)[3:6] == [(1, 2, 3), (4,), (4, 5)]
     sentence, = made.warnings()
     assert 'go back 1 times, first by 0.300 s at 0.400 s' in sentence
+
+
+def test_another_camera_on_the_same_topic_empties_the_window(tmp_path):
+    messages = film(5)
+    for _, message in messages[3:]:
+        message.header.frame_id = 'rear'
+    made = plan(tmp_path, {'window': {'frames': 3, 'period': 0}}, topics={TOPIC: messages})
+    assert shown(made) == [(0,), (0, 1), (0, 1, 2), (3,), (3, 4)]
 
 
 def test_a_question_about_two_cameras_gets_the_newest_of_each(tmp_path):
