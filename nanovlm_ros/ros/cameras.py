@@ -146,7 +146,8 @@ class Cameras:
         if max_age and age > max_age:
             raise NanoVlmError(ErrorCode.STALE_IMAGE,
                                f'The newest image on {camera.topic} is {age:.2f} s old, and at '
-                               f'most {max_age:g} s are allowed (max_image_age). Is the camera still running?')
+                               f'most {max_age:g} s are allowed (max_image_age). Is the camera '
+                               'still running?')
         if age < -FUTURE:
             raise NanoVlmError(ErrorCode.STALE_IMAGE,
                                f'The newest image on {camera.topic} is stamped {-age:.2f} s in '

@@ -68,20 +68,39 @@ def test_an_answer_without_an_image_is_an_answer(monkeypatch):
     assert asked(client) == client.asked == ['a', 'b', 'c']
 
 
-def test_the_report_has_its_six_figures():
+def test_the_report_has_its_eight_figures():
     def answer(json_status, first, total):
         return SimpleNamespace(json_status=json_status, VALID=1,
                                timings=SimpleNamespace(first_token=first, total=total))
 
-    assert demo.report([(True, answer(1, 0.1, 0.2), 0.3), (False, answer(0, 0.3, 0.4), 0.5)]) == {
-        'asked': 2, 'correct': 1, 'json_valid': 1, 'first_token_ms_p50': 200.0,
-        'answer_ms_p50': 300.0, 'camera_to_answer_ms_p50': 400.0}
+    asked = [(True, answer(1, 0.1, 0.2), 0.3), (False, answer(0, 0.3, 0.4), 0.5)]
+    assert demo.report(asked, window_correct=1, live_hz=2.34) == {
+        'asked': 2, 'correct': 1, 'window_correct': 1, 'json_valid': 1,
+        'first_token_ms_p50': 200.0, 'answer_ms_p50': 300.0, 'camera_to_answer_ms_p50': 400.0,
+        'live_hz': 2.3}
 
 
 def test_a_schema_becomes_text_in_the_query():
-    query = demo.make_query({'prompt': 'a', 'json_schema': {'type': 'object'}})
+    query = demo.make_query({'prompt': 'a', 'kind': 'json', 'json_schema': {'type': 'object'}})
     assert query.json_schema == '{"type": "object"}'
-    assert demo.make_query({'prompt': 'a'}).json_schema == ''
+    assert demo.make_query({'prompt': 'a', 'kind': 'count'}).json_schema == ''
+
+
+def test_a_question_about_what_changed_is_asked_about_the_window():
+    query = demo.make_query({'prompt': 'a', 'kind': 'window'})
+    assert query.image_source == query.WINDOW
+    assert demo.make_query({'prompt': 'a', 'kind': 'free'}).image_source == query.LATEST
+
+
+@pytest.mark.parametrize('oldest, newest, right', [
+    (3.0, 4.5, True), (3.5, 4.5, False), (3.0, 3.9, False), (3.0, 7.5, False)])
+def test_a_window_must_have_seen_both_sides_of_the_change(oldest, newest, right):
+    def stamped(at):
+        return SimpleNamespace(header=SimpleNamespace(
+            stamp=SimpleNamespace(sec=0, nanosec=round(at * 1e9))))
+    answer = SimpleNamespace(images=[stamped(oldest)], header=stamped(newest).header)
+    question = {'kind': 'window', 'first_before': 3.4, 'last_after': 4.0}
+    assert demo.in_time(question, answer, 0.0, 4.1, 7.2) == right
 
 
 def test_the_next_round_begins_one_interval_after_the_last_image():

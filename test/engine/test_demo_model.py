@@ -75,8 +75,9 @@ def test_questions_that_run_together_get_the_answers_they_get_alone(asker):
 
 def test_eight_prompts_on_one_frame_get_the_answers_they_get_alone_and_share_its_rows(asker):
     prompts = [
-        'Describe the scene.', 'Is there a person?', 'Is the door open?', 'How many boxes are there?',
-        'Is there a ball?', 'What does the sign say?', 'Is there a cone?', 'List the hazards.']
+        'Describe the scene.', 'Is there a person?', 'Is the door open?',
+        'How many boxes are there?', 'Is there a ball?', 'What does the sign say?',
+        'Is there a cone?', 'List the hazards.']
     alone = []
     for prompt in prompts:
         asker.executor.reset()

@@ -147,7 +147,8 @@ def test_a_frame_that_cannot_be_decoded_leaves_the_window_as_it_was(model):
     def fail():
         raise NanoVlmError(ErrorCode.BAD_IMAGE, 'The picture is corrupt.')
     window = rolled(model, 3, frames=8)
-    window.add(Frame(fail, width=8, height=8), 3)
+    width, height, frame_id = picture(3).format
+    window.add(Frame(fail, width=width, height=height, frame_id=frame_id), 3)
     with pytest.raises(NanoVlmError, match='corrupt'):
         keep_up(model, '', window)
     window.add(picture(4), 4)

@@ -86,12 +86,18 @@ def test_the_4_bit_model_answers_the_questions_of_the_bag(bag, truth, demo_model
     answerer = TorchAnswerer(load_checkpoint(demo_model), tokenizer)
     answerer.model.quantize(True)
     start, good, asked = bag[0][0] / 1e9, 0, 0
+
+    def picture(at):
+        message = min(bag, key=lambda m: abs(m[0] / 1e9 - start - at))[1]
+        return cv2.imdecode(message.data, cv2.IMREAD_COLOR)[..., ::-1]
+
     for s in truth['segments']:
-        middle = start + (s['t0'] + s['t1']) / 2
-        message = min(bag, key=lambda m: abs(m[0] / 1e9 - middle))[1]
-        picture = cv2.imdecode(message.data, cv2.IMREAD_COLOR)[..., ::-1]
+        middle = (s['t0'] + s['t1']) / 2
         for q in s['questions']:
-            said = answerer([picture], q['prompt'], q.get('json_schema'))
+            times = [middle]
+            if q['kind'] == 'window':
+                times = np.linspace(q['first_before'] - .8, q['last_after'] + .8, 4)
+            said = answerer([picture(at) for at in times], q['prompt'], q.get('json_schema'))
             asked += 1
             good += (json.loads(said) if q['kind'] == 'json' else said) == q['expected']
     assert good >= .95 * asked
