@@ -76,13 +76,14 @@ class Frame:
     """
 
     def __init__(self, decode: Callable[[], np.ndarray], *, width: int, height: int,
-                 stamp_ns: int = 0, frame_id: str = '', camera: str = ''):
+                 stamp_ns: int = 0, arrived_ns: int = 0, frame_id: str = '', camera: str = ''):
         self._decode: Optional[Callable[[], np.ndarray]] = decode
         self._rgb: Optional[np.ndarray] = None
         self.broken = False  # decoding failed
         self.width = width
         self.height = height
         self.stamp_ns = stamp_ns
+        self.arrived_ns = arrived_ns
         self.frame_id = frame_id
         self.camera = camera
         self.key = next(_frame_keys)
@@ -96,6 +97,11 @@ class Frame:
                 f'An RGB frame is a uint8 array of shape (height, width, 3); '
                 f'got {rgb.dtype} {rgb.shape}.')
         return cls(lambda: rgb, width=rgb.shape[1], height=rgb.shape[0], **kwargs)
+
+    @property
+    def time_ns(self) -> int:
+        """When it was taken, by its stamp; without one, when it arrived."""
+        return self.stamp_ns or self.arrived_ns
 
     @property
     def format(self) -> Tuple[int, int, str]:

@@ -9,6 +9,7 @@ from typing import Callable, Dict, List
 
 import numpy as np
 
+from nanovlm_ros.engine.rolling_window import Layout
 from nanovlm_ros.models.prompt import Prompt, Turn
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
@@ -81,7 +82,8 @@ class FakeModel:
         self.positions: Dict[int, int] = {}        # how many tokens each one was asked for
         self.unfilled: Dict[int, int] = {}         # rows of each prompt that were not run yet
         self.seen = set()                          # keys of frames that passed the vision tower
-        self.watched = []                          # (window, generations) of each call
+        self.watched = []                          # (window, generations, rolling) of each call
+        self.prompts_of_windows = []               # the system prompt of each call
         self.steps = []                            # (fills, decodes) of each call
         self.kept: List[bool] = []                 # `keep` of each release
         self.batches: List[int] = []               # sizes of the decode steps
@@ -89,6 +91,11 @@ class FakeModel:
         self.closed = False
         self.resets = 0
         self._next = 0
+
+    max_frames = 32
+
+    def layout(self, system_prompt=''):
+        return Layout(len(system_prompt), 0, 4)
 
     def _enter(self, stage):
         self.threads.add(threading.current_thread().name)
@@ -143,8 +150,9 @@ class FakeModel:
             logits.append(self._say(sequence) if full else np.zeros(self.vocab_size, np.float32))
         return np.stack(logits + [self._say(sequence) for sequence, _ in decodes])
 
-    def watch(self, window, generations, rolling=True):
+    def watch(self, window, generations, rolling=True, system_prompt='', limit=0):
         self._enter('watch')
+        self.prompts_of_windows.append(system_prompt)
         self.watched.append((window, list(generations), rolling))
         for _, frames in generations:
             frames[-1].rgb

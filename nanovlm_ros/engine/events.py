@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, List, Optional, Pattern, Sequence
+from typing import Any, Dict, List, Optional, Pattern, Sequence
 
 NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]{0,99}')  # topics have an end, too
 LONGEST_HOLD = 1e9  # s
@@ -59,21 +59,20 @@ class Rule:
         return cls(name, fields.get('prompt', ''), pattern, fields.get('field', ''),
                    fields.get('value'), float(hold))
 
-    def concerns(self, prompt: str, document: str) -> bool:
-        """Tell whether an answer to this prompt says something about the event.
+    def verdict(self, prompt: str, text: str, document: str) -> Optional[bool]:
+        """Tell whether an answer, with its JSON document ('' for none), shows the event.
 
-        One without a JSON document, cut short or in free text, says nothing about a field.
+        None where it says nothing about it: to another prompt, or a document without the field,
+        be it cut short, of another schema or free text.
         """
-        return self.prompt in ('', prompt) and (self.text is not None or document != '')
-
-    def met(self, text: str, document: str) -> bool:
-        """Tell whether an answer, or its JSON document ('' for none), shows the event."""
+        if self.prompt not in ('', prompt):
+            return None
         if self.text is not None:
             return bool(self.text.search(text))
         value: Any = json.loads(document) if document else {}
         for key in self.field.split('.'):
             if not isinstance(value, dict) or key not in value:
-                return False
+                return None
             value = value[key]
         return _same(value, self.value)
 
@@ -89,33 +88,47 @@ def parse_rules(documents: Sequence[str]) -> List[Rule]:
 
 
 class Event:
-    """The state of a rule's event over answers about images in the order of their stamps [ns]."""
+    """The state of a rule's event over answers about images in the order of their times [ns].
+
+    Several prompts may say something about it: it goes on while the newest answer to one of them
+    shows it.
+    """
 
     def __init__(self, rule: Rule):
         self.rule = rule
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as if nothing had been seen."""
         self.active = False
         self.begin_ns = self.last_ns = self.end_ns = 0
-        self._newest_ns = 0
+        self._newest_ns = self._unseen_ns = 0  # of all images, of the first that did not show it
+        self._shown: Dict[str, bool] = {}      # by prompt
 
-    def observe(self, stamp_ns: int, met: bool) -> bool:
+    def observe(self, at_ns: int, prompt: str, text: str, document: str) -> bool:
         """Take note of one answer; tell whether there is news: it began, was seen, or ended.
 
-        A stamp that lies before the newest one (a bag that begins again) makes all before it
+        A time that lies before the newest one (a bag that begins again) makes all before it
         undone, as it empties a window.
         """
-        undone = self.active and stamp_ns < self._newest_ns
-        if stamp_ns < self._newest_ns:
-            self.active = False
-            self.begin_ns = self.last_ns = self.end_ns = 0
-        self._newest_ns = stamp_ns
-        if met:
+        shown = self.rule.verdict(prompt, text, document)
+        if shown is None:
+            return False
+        undone = self.active and at_ns < self._newest_ns
+        if at_ns < self._newest_ns:
+            self.forget()
+        self._newest_ns, self._shown[prompt] = at_ns, shown
+        if shown:
             if not self.active:
-                self.begin_ns, self.end_ns = stamp_ns, 0
-            self.active, self.last_ns = True, stamp_ns
+                self.begin_ns, self.end_ns = at_ns, 0
+            self.active, self.last_ns, self._unseen_ns = True, at_ns, 0
             return True
-        if not self.active or stamp_ns - self.last_ns <= self.rule.hold * 1e9:
+        if not self.active or any(self._shown.values()):
             return undone
-        self.active, self.end_ns = False, stamp_ns
+        self._unseen_ns = self._unseen_ns or at_ns
+        if at_ns - self.last_ns <= self.rule.hold * 1e9:
+            return undone
+        self.active, self.end_ns = False, self._unseen_ns
         return True
 
 

@@ -86,26 +86,31 @@ class MlcExecutor:
         """Accept the questions of a live tick, all or none; each then ends exactly once.
 
         They run together, after queries. What still waits of the tick before ends as
-        replaced by this one. Raises as `submit` does.
+        replaced by this one; while some of it runs, this one is missed: there is no ticket.
+        Raises as `submit` does.
         """
         requests = [self._accept(query, on_chunk, on_answer, live=True) for query in queries]
         with self._changed:
             self._open_model()
+            if any(request.live for request in self._running):
+                return []
             replaced = self._queue.put_tick(requests)
             self._changed.notify()
         for request in replaced:
             self._end(request, REPLACED)
         return [Ticket(request) for request in requests]
 
-    def watch(self, window: str, generations: Sequence[Generation], rolling: bool = True) -> None:
+    def watch(self, window: str, generations: Sequence[Generation], rolling: bool = True,
+              system_prompt: str = '') -> None:
         """Prepare for questions about a window's frames, as work allows (`FrameWindow`).
 
         The frames of a `rolling` one are kept in the KV cache, and a query about them names the
-        generation; those of others pass the vision tower. None: the window is given up.
+        generation and has this system prompt; those of others pass the vision tower. None: the
+        window is given up.
         """
         with self._changed:
             self._open_model()
-            self._watched.put(window, generations, rolling)
+            self._watched.put(window, generations, rolling, system_prompt)
             self._changed.notify()
 
     def reset(self) -> None:

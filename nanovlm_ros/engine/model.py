@@ -1,7 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A vision-language model as the executor drives it: prompt -> rows -> logits."""
-from functools import cached_property
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from nanovlm_ros.engine.image_cache import CACHED_FRAMES, ImageCache
 from nanovlm_ros.engine.prefix_cache import PrefixCache
-from nanovlm_ros.engine.rolling_window import RollingWindow
+from nanovlm_ros.engine.rolling_window import Layout, RollingWindow
 from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
@@ -22,6 +21,7 @@ from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 KEPT_PREFIXES = 32  # finished sequences that new prompts are compared with
 WORTH_WAITING = 16  # rows that a prompt waits for rather than run them itself
+NO_LIMIT = 1 << 30  # rows
 
 
 class VisionLanguageModel:
@@ -42,13 +42,14 @@ class VisionLanguageModel:
         encoder = VisionEncoder(checkpoint)
         self._image_tokens = encoder.tokens
         self.max_images = min(context_length // encoder.tokens, CACHED_FRAMES)
+        self.max_frames = CACHED_FRAMES  # whose embeddings are kept
         self._images: Optional[ImageCache] = ImageCache(encoder)
         self._decoder: Optional[LanguageModel] = decoder
         self._prefixes = PrefixCache(lambda sequence: self._cache.length(sequence))
         self._windows: Dict[str, Dict[int, RollingWindow]] = {}  # of each, its generations
         self._unfilled: Dict[int, torch.Tensor] = {}  # rows of open sequences, not yet run
         self._keys: Dict[int, List[np.ndarray]] = {}  # of open sequences, in pieces
-        self._rolled: Set[int] = set()                # open sequences that began as a window
+        self._rolled: Set[int] = set()                # those whose rows know dropped frames
 
     def tokenize(self, turns: Sequence[Turn], system_prompt: str = '') -> Prompt:
         """Return the prompt of a conversation whose last turn wants an answer."""
@@ -95,7 +96,8 @@ class VisionLanguageModel:
         """
         parent, shared = self._known(prompt, generation)
         sequence = self._cache.add() if parent is None else self._cache.fork(parent, shared)
-        if any(parent == window.sequence for window in self._generation(generation)):
+        if any(parent == window.sequence and window.dropped
+               for window in self._generation(generation)):
             self._rolled.add(sequence)
         else:
             self._prefixes.run(sequence, prompt.keys)
@@ -132,7 +134,7 @@ class VisionLanguageModel:
         keys = np.concatenate(self._keys.pop(sequence))
         self._unfilled.pop(sequence, None)
         self._prefixes.end(sequence)
-        # Rows of a rolling window know frames that are gone: another prompt must not get them.
+        # Another prompt must not get rows that know frames which are gone.
         if not keep or sequence in self._rolled:
             self._rolled.discard(sequence)
             self._cache.remove(sequence)
@@ -145,11 +147,13 @@ class VisionLanguageModel:
 
     # -- windows ------------------------------------------------------------------------------
 
-    def watch(self, window: str, generations: Sequence[Generation], rolling: bool = True) -> bool:
-        """Do one frame's work towards a window of these; True when it is complete.
+    def watch(self, window: str, generations: Sequence[Generation], rolling: bool = True,
+              system_prompt: str = '', limit: int = NO_LIMIT) -> bool:
+        """Do some work towards a window of these; True when it is complete.
 
-        The frames of a `rolling` one get their rows in the KV cache, and what it held besides is
-        given back; those of others pass the vision tower. Raises BAD_IMAGE and OUT_OF_MEMORY.
+        The frames of a `rolling` one get their rows in the KV cache, at most `limit` of them now,
+        and what it held besides is given back; those of others pass the vision tower, one now.
+        Raises BAD_IMAGE, OUT_OF_MEMORY and CONTEXT_OVERFLOW.
         """
         if not rolling:
             unseen = [f for _, frames in generations for f in frames if f not in self._vision]
@@ -158,43 +162,47 @@ class VisionLanguageModel:
             return len(unseen) <= 1
         wanted, held = dict(generations), self._windows.setdefault(window, {})
         for number in list(held):
-            if number not in wanted or not held[number].roll_to(wanted[number]):
+            kept = held[number].system_prompt == system_prompt and number in wanted
+            if not kept or not held[number].roll_to(wanted[number]):
                 held.pop(number).remove()
-        behind = {number: frames for number, frames in wanted.items()
-                  if len(frames) > (len(held[number].frames) if number in held else 0)}
-        if behind:
-            self._append(held, behind)
-        return all(len(held[number].frames) == len(frames) for number, frames in behind.items())
-
-    def _append(self, held: Dict[int, RollingWindow], behind: Dict[int, Sequence[Frame]]) -> None:
-        """Run the rows of the next frame of each generation, together."""
-        batch, rows, grown = [], [], []
-        for number, frames in behind.items():
+        for number in wanted:
             if number not in held:
-                held[number] = RollingWindow(self._cache, *self._window_layout)
-            window = held[number]
-            known = len(window.frames)
-            prompt = self.tokenize([Turn('', tuple(frames[:known + 1]))])
-            start, end = window.end(known), window.end(known + 1)
-            rows.append(self._rows(prompt, start)[:end - start])
-            batch.append((window.sequence, end - start))
-            grown.append((window, frames[known], prompt.keys[:end]))
+                held[number] = RollingWindow(self._cache, self.layout(system_prompt), system_prompt)
+        self._append(held, wanted, limit)
+        return all(len(held[number].frames) == len(frames) for number, frames in wanted.items())
+
+    def layout(self, system_prompt: str = '') -> Layout:
+        """Return where the rows of frames lie in a prompt."""
+        frame = Frame.from_rgb(np.zeros((1, 1, 3), np.uint8))
+        (_, first), (_, second) = self.tokenize([Turn('', (frame,) * 2)], system_prompt).ends
+        tokens = self._image_tokens
+        return Layout(first - tokens, second - first - tokens, tokens)
+
+    def _append(self, held: Dict[int, RollingWindow], wanted: Dict[int, Sequence[Frame]],
+                limit: int) -> None:
+        """Run rows of the next frame of each generation, together."""
+        batch, rows, grown = [], [], []
+        for number, frames in wanted.items():
+            window, known = held[number], len(held[number].frames)
+            if limit <= 0 or known == len(frames):
+                continue
+            prompt = self.tokenize([Turn('', tuple(frames[:known + 1]))], window.system_prompt)
+            missing = window.missing(frames[known])
+            count = min(limit, missing.stop - missing.start)
+            rows.append(self._rows(prompt, missing.start)[:count])
+            batch.append((window.sequence, count))
+            grown.append((window, frames[known], prompt.keys))
+            limit -= count
+        if not batch:
+            return
         try:
             self._run(batch, torch.cat(rows), spare=held)
         except BaseException:
-            for number in behind:
-                held.pop(number).remove()
+            while held:
+                held.popitem()[1].remove()
             raise
         for window, frame, keys in grown:
-            window.append(frame, keys)
-
-    @cached_property
-    def _window_layout(self) -> Tuple[int, int, int]:
-        """Rows before the first frame of a prompt, between two, and of one."""
-        prompt = self.tokenize([Turn('', (Frame.from_rgb(np.zeros((1, 1, 3), np.uint8)),) * 2)])
-        (_, first), (_, second) = prompt.ends
-        tokens = self._image_tokens
-        return first - tokens, second - first - tokens, tokens
+            window.appended(frame, keys)
 
     def _known(self, prompt: Prompt, generation: int) -> Tuple[Optional[int], int]:
         """Return (sequence, rows) that a prompt can start from; (None, 0) if there are none."""

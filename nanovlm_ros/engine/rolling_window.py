@@ -8,7 +8,7 @@ oldest frame goes, and K is rotated by its place in the list when it is read (`m
 positions are right after any number of drops. What stays of a dropped frame is its influence on
 the rows of those that came after it (`engine.window` bounds that).
 """
-from typing import List, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -16,25 +16,36 @@ from nanovlm_ros.mlc.kv_cache import KVCache
 from nanovlm_ros.types import Frame
 
 
-class RollingWindow:
-    """The frames of one generation and their sequence; `head` rows come before the first frame.
+class Layout(NamedTuple):
+    """Rows of a prompt about several frames: before the first, between two, and of one."""
 
-    Every frame but the first has `gap` rows before its own `tokens`. `keys` are those of a
-    prompt about the frames (see `Prompt.keys`), up to the end of the last one.
-    """
-
-    def __init__(self, cache: KVCache, head: int, gap: int, tokens: int):
-        self._cache = cache
-        self._head, self._gap, self._tokens = head, gap, tokens
-        self.frames: List[Frame] = []
-        self.keys = np.empty(0, np.int64)
-        self.sequence = cache.add()
+    head: int
+    gap: int
+    tokens: int
 
     def end(self, frames: int) -> int:
         """Rows up to the end of that many frames; 0 for none."""
         if not frames:
             return 0
-        return self._head + frames * self._tokens + (frames - 1) * self._gap
+        return self.head + frames * self.tokens + (frames - 1) * self.gap
+
+
+class RollingWindow:
+    """The frames of one generation and their sequence.
+
+    `keys` are those of a prompt about the frames (see `Prompt.keys`) with this system prompt, up
+    to the end of the last frame. Of a frame that is being appended, the cache holds the first
+    rows.
+    """
+
+    def __init__(self, cache: KVCache, layout: Layout, system_prompt: str):
+        self._cache, self._layout = cache, layout
+        self.system_prompt = system_prompt
+        self.frames: List[Frame] = []
+        self.keys = np.empty(0, np.int64)
+        self.sequence = cache.add()
+        self.dropped = False  # its rows know frames that are gone
+        self._next: Optional[Frame] = None
 
     def roll_to(self, frames: Sequence[Frame]) -> bool:
         """Drop what lies before `frames`; False, and nothing is dropped, if they do not go on here.
@@ -45,27 +56,40 @@ class RollingWindow:
         for start in range(len(held)):
             if held[start:] == wanted[:len(held) - start]:
                 # The gap before the frame that becomes the first goes, too.
-                gone = slice(self._head, self._head + start * (self._tokens + self._gap))
+                head, tokens = self._layout.head, self._layout.tokens
+                gone = slice(head, head + start * (tokens + self._layout.gap))
                 self._cache.drop(self.sequence, gone.start, gone.stop)
                 self.keys = np.delete(self.keys, gone)
                 del self.frames[:start]
+                self.dropped |= start > 0
                 return True
         return not held
 
-    def append(self, frame: Frame, keys: np.ndarray) -> None:
-        """Take note that the rows of a frame were run; `keys` are those of the whole window."""
-        self.frames.append(frame)
-        self.keys = keys
+    def missing(self, frame: Frame) -> slice:
+        """Return the rows, in a prompt about the frames and this one, that are still to be run."""
+        known = len(self.frames)
+        if self._next is not frame:  # another one was begun, perhaps
+            self._cache.drop(self.sequence, self._layout.end(known),
+                             self._cache.length(self.sequence))
+            self._next = frame
+        return slice(self._cache.length(self.sequence), self._layout.end(known + 1))
+
+    def appended(self, frame: Frame, keys: np.ndarray) -> None:
+        """Take note that rows of a frame were run; `keys` are those of a prompt that ends so."""
+        end = self._layout.end(len(self.frames) + 1)
+        if self._cache.length(self.sequence) == end:
+            self.frames.append(frame)
+            self.keys, self._next = keys[:end], None
 
     def shared(self, keys: np.ndarray, frames: int) -> int:
-        """Return the rows that a prompt about the first `frames` frames can start from.
+        """Return the rows that a prompt about `frames` frames can start from: of whole frames.
 
         0 where its `keys` differ from ours: other frames, another system prompt or a
         conversation before them. The rows of later frames alone know the ones before them.
         """
-        rows = self.end(frames)
-        fits = rows <= min(len(self.keys), len(keys) - 1)
-        return rows if fits and np.array_equal(keys[:rows], self.keys[:rows]) else 0
+        rows = self._layout.end(min(frames, len(self.frames)))
+        fits = rows < len(keys) and np.array_equal(keys[:rows], self.keys[:rows])
+        return rows if fits else 0
 
     def remove(self) -> None:
         """Give the rows back."""

@@ -124,7 +124,8 @@ class Scheduler:
         query, worked = request.query, False
         if query.generation:  # its newest frame may not be in the cache yet
             with self._meter.step(request.seconds, 'vision'):
-                worked = self._watched.work(self._model, (query.generation, query.frames))
+                worked = self._watched.work(
+                    self._model, self._chunk, (query.generation, query.frames))
         with self._meter.step(request.seconds, 'preprocess'):
             request.prepare(self._model, self._conversation)
             return self._model.preprocess(request.prompt, query.generation) or worked
@@ -213,14 +214,16 @@ class Scheduler:
         elif len(work) == 1:
             self._fail(work[0][0], error)
         else:
+            LOG.warning('A step of %d requests failed; each is tried alone.', len(work),
+                        exc_info=error)
             for one in work:
                 if one[0].sequence is not None:  # it did not give way meanwhile
                     self._step([one])
 
     def _watch(self) -> None:
-        """Do one frame's work for a rolling window."""
+        """Work for a window: an image, a chunk of rows."""
         with self._meter.step({}, 'watch'):
-            self._watched.work(self._model)
+            self._watched.work(self._model, self._chunk)
 
     # -- ends ---------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Dict, Optional, Sequence, Tuple
 from nanovlm_ros.engine.window import Generation
 
 LOG = logging.getLogger(__name__)
-State = Tuple[Tuple[Generation, ...], bool]  # what a window holds; it is a rolling one
+State = Tuple[Tuple[Generation, ...], bool, str]  # see `Watched.put`
 
 
 class Watched:
@@ -21,31 +21,33 @@ class Watched:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def put(self, window: str, generations: Sequence[Generation], rolling: bool) -> None:
+    def put(self, window: str, generations: Sequence[Generation], rolling: bool,
+            system_prompt: str = '') -> None:
         """A window holds these now; a state that still waits is of no interest any more."""
         with self._lock:
-            self._pending[window] = (tuple(generations), rolling)
+            self._pending[window] = (tuple(generations), rolling, system_prompt)
 
     def clear(self) -> None:
         """Forget what waits."""
         with self._lock:
             self._pending.clear()
 
-    def work(self, model, asked: Optional[Generation] = None) -> bool:
-        """Do one frame's work for the window that waits longest; False if there is none.
+    def work(self, model, limit: int, asked: Optional[Generation] = None) -> bool:
+        """Work for the window that waits longest: an image, at most `limit` rows of prompts.
 
+        False if there is none.
         When one is `asked` about, for that one only, and only while it is to hold these very
         frames: a window that goes on would drop the oldest. A frame that cannot join costs its
         window's rows, no more: questions about the window are then answered without them.
         """
         with self._lock:
-            window = next((name for name, (generations, _) in self._pending.items()
+            window = next((name for name, (generations, *_) in self._pending.items()
                            if asked is None or asked in generations), None)
             if window is None:
                 return False
             state = self._pending.pop(window)
         try:
-            complete = model.watch(window, *state)
+            complete = model.watch(window, *state, limit)
         except Exception as error:
             LOG.warning('A frame could not join the window of camera %r: %s', window, error)
             complete = True

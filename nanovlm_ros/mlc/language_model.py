@@ -9,6 +9,7 @@ import numpy as np
 from nanovlm_ros.mlc.kv_cache import KVCache
 from nanovlm_ros.mlc.packing import BLOCK
 from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
 class LanguageModel:
@@ -46,9 +47,11 @@ class LanguageModel:
 
         `batch` names the sequences and how many rows each gets; `rows` is the
         (sum of counts, hidden) float32 array of all of them (DLPack), which is
-        overwritten. Raises OutOfSlots; after any exception the sequences are as before.
+        overwritten. Raises OutOfSlots, and CONTEXT_OVERFLOW for rows past the last position;
+        after any exception the sequences are as before.
         """
         before = {sequence: self.cache.length(sequence) for sequence, _ in batch}
+        self._check_positions(batch, before)
         try:
             slot, sequence, position = self._place(batch)
             block = cut_blocks([count for _, count in batch])
@@ -58,11 +61,20 @@ class LanguageModel:
                 self._adopt(rows), *map(
                     self._tensor, (slot, sequence, position, block, table, last)),
                 *self._rope, self._pool, self._weights)
+            return np.from_dlpack(logits)
         except BaseException:
             for sequence, length in before.items():
                 self.cache.drop(sequence, length, self.cache.length(sequence))
             raise
-        return np.from_dlpack(logits)
+
+    def _check_positions(self, batch, before) -> None:
+        """The kernels read the rotary tables unchecked."""
+        longest = max(before[sequence] + count for sequence, count in batch)
+        if longest > self.positions:
+            raise NanoVlmError(
+                ErrorCode.CONTEXT_OVERFLOW,
+                f'A sequence would have {longest} rows, but the context has {self.positions}; '
+                'ask about less, or raise context_length.')
 
     def _place(self, batch) -> List[np.ndarray]:
         columns = []

@@ -32,7 +32,8 @@ class Camera:
         self._make_frame = compressed_frame if compressed else raw_frame
         self.arrived = self.created = time.monotonic()
         self.received = 0
-        self.on_image: Callable[[int], None] = lambda now_ns: None  # called as one arrives
+        self._arrived_ns = 0  # by the node's clock
+        self.on_image: Callable[[], None] = lambda: None  # called as one arrives
         self._waiters: List[Future] = []
         topic = (f'{name}/' if name else '') + 'image' + ('/compressed' if compressed else '')
         self._subscription = node.create_subscription(
@@ -44,9 +45,9 @@ class Camera:
         return self._subscription.topic_name
 
     @property
-    def stamp_ns(self) -> int:
-        """Stamp of the newest image in ns; 0 where it has none."""
-        return stamp_ns(self._message.header.stamp) if self._message is not None else 0
+    def time_ns(self) -> int:
+        """When the newest image was taken, by its stamp; without one, when it arrived."""
+        return stamp_ns(self._message.header.stamp) or self._arrived_ns
 
     def destroy(self) -> None:
         """Unsubscribe; whoever waits for an image gets None."""
@@ -56,7 +57,8 @@ class Camera:
     def frame(self, max_pixels: int) -> Optional[Frame]:
         """Return the newest image, the same Frame each time; None before the first."""
         if self._frame is None and self._message is not None:
-            self._frame = self._make_frame(self._message, self.name, max_pixels)
+            self._frame = self._make_frame(
+                self._message, self.name, max_pixels, self._arrived_ns)
         return self._frame
 
     def forget(self) -> None:
@@ -87,8 +89,9 @@ class Camera:
     def _on_message(self, message) -> None:
         self._message, self._frame = message, None
         self.arrived = time.monotonic()
+        self._arrived_ns = self._node.get_clock().now().nanoseconds
         self.received += 1
-        self.on_image(self._node.get_clock().now().nanoseconds)
+        self.on_image()
         self._wake(True)
 
     def _wake(self, result) -> None:
@@ -156,10 +159,8 @@ class Cameras:
 
     def age(self, camera: Camera, frame: Frame) -> float:
         """Return seconds since the stamp; since arrival where there is no stamp."""
-        if frame.stamp_ns:
-            return (self._node.get_clock().now().nanoseconds - frame.stamp_ns) / SECOND
-        if not self._warned_stamp:
+        if not frame.stamp_ns and not self._warned_stamp:
             self._warned_stamp = True
             self._node.get_logger().warning(
                 f'Images on {camera.topic} have no stamp; their age is counted from arrival.')
-        return time.monotonic() - camera.arrived
+        return (self._node.get_clock().now().nanoseconds - frame.time_ns) / SECOND

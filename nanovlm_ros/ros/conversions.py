@@ -29,22 +29,23 @@ def header(ns: int, frame_id: str) -> Header:
     return Header(stamp=Time(sec=ns // SECOND, nanosec=ns % SECOND), frame_id=frame_id)
 
 
-def raw_frame(image, camera: str, max_pixels: int) -> Frame:
+def raw_frame(image, camera: str, max_pixels: int, arrived_ns: int = 0) -> Frame:
     """sensor_msgs/Image -> Frame; checked now, decoded when used. Raises BAD_IMAGE."""
     check_raw(image.height, image.width, image.step, image.encoding, len(image.data), max_pixels)
     return Frame(
         lambda: decode_raw(image.data, image.height, image.width, image.step, image.encoding,
                            bool(image.is_bigendian), max_pixels),
-        width=image.width, height=image.height, camera=camera,
+        width=image.width, height=image.height, camera=camera, arrived_ns=arrived_ns,
         stamp_ns=stamp_ns(image.header.stamp), frame_id=image.header.frame_id)
 
 
-def compressed_frame(image, camera: str, max_pixels: int) -> Frame:
+def compressed_frame(image, camera: str, max_pixels: int, arrived_ns: int = 0) -> Frame:
     """sensor_msgs/CompressedImage -> Frame; checked now, decoded when used. Raises BAD_IMAGE."""
     width, height = check_compressed(image.data, max_pixels)
     return Frame(
         lambda: decode_compressed(image.data, max_pixels), width=width, height=height,
-        camera=camera, stamp_ns=stamp_ns(image.header.stamp), frame_id=image.header.frame_id)
+        camera=camera, arrived_ns=arrived_ns, stamp_ns=stamp_ns(image.header.stamp),
+        frame_id=image.header.frame_id)
 
 
 def generation_config(message: msg.GenerationConfig, defaults: GenerationConfig

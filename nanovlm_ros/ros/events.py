@@ -19,6 +19,7 @@ class Events:
     def __init__(self, node, rules: List[str]):
         self._node = node
         self._lock = threading.Lock()  # the node's thread resets, the executor's observes
+        self.era = 0
         self._events = [Event(rule) for rule in parse_rules(rules)]
         self._publishers = {
             event.rule.name: node.create_publisher(
@@ -31,20 +32,25 @@ class Events:
             self._node.destroy_publisher(publisher)
 
     def reset(self) -> None:
-        """Forget what was seen: the clock was set back."""
+        """Forget what was seen; answers to what was asked before count no more."""
         with self._lock:
-            self._events = [Event(event.rule) for event in self._events]
+            self.era += 1
             for event in self._events:
+                event.forget()
                 self._publish(event, msg.Answer())
 
-    def observe(self, answer: msg.Answer) -> None:
-        """Take note of a live answer; called on the executor's thread."""
+    def observe(self, era: int, at_ns: int, answer: msg.Answer) -> None:
+        """Take note of a live answer; called on the executor's thread.
+
+        `era` is that of the question, `at_ns` the time of the newest image that it is about.
+        """
         if answer.error_code:
             return  # nothing was seen, and nothing was not
         with self._lock:
+            if era != self.era:
+                return
             for event in self._events:
-                if event.rule.concerns(answer.prompt, answer.json) and event.observe(
-                        stamp_ns(answer.header.stamp), event.rule.met(answer.text, answer.json)):
+                if event.observe(at_ns, answer.prompt, answer.text, answer.json):
                     self._publish(event, answer)
 
     def _publish(self, event: Event, answer: msg.Answer) -> None:

@@ -3,6 +3,7 @@
 """The live loop: the live prompts about the newest image or window, at a rate, as work allows."""
 import time
 import uuid
+from functools import partial
 from typing import List, Sequence, Tuple
 
 from nanovlm_ros import msg
@@ -31,11 +32,18 @@ class LiveLoop:
         self.missed = 0
         self._timer = None
         self._period = 0.0
+        self._asked: tuple = ()              # what events are about
         self.apply()
 
     def apply(self) -> None:
         """Follow the parameters; called after they changed."""
-        period = 1 / self._parameters['live.rate'] if self._parameters['live.enabled'] else 0.0
+        enabled, prompts = self._parameters['live.enabled'], self._parameters['live.prompts']
+        asked = (enabled, *prompts)
+        if asked != self._asked:  # what was seen by other prompts, nobody looks at any more
+            self._asked = asked
+            self._events.reset()
+            self._warn(enabled, len(prompts))
+        period = 1 / self._parameters['live.rate'] if enabled else 0.0
         if period == self._period:
             return
         if self._timer is not None:
@@ -43,10 +51,24 @@ class LiveLoop:
         self._timer = self._node.create_timer(period, self._tick) if period else None
         self._period = period
 
+    def _warn(self, enabled: bool, prompts: int) -> None:
+        together = self._parameters['max_sequences']
+        if enabled and not prompts:
+            self._node.get_logger().warning(
+                'The live loop is enabled but asks nothing; set live.prompts, or call '
+                '~/set_prompts.')
+        elif enabled and prompts > together:
+            self._node.get_logger().warning(
+                f'There are {prompts} live prompts, and {together} are answered together '
+                '(max_sequences); the others come after them.')
+
     def destroy(self) -> None:
-        """Stop ticking."""
+        """Stop ticking, cancel what runs."""
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
+        for ticket in self._tickets:
+            ticket.cancel()
+        self._events.reset()
 
     def _tick(self) -> None:
         prompts = self._parameters['live.prompts']
@@ -64,14 +86,20 @@ class LiveLoop:
             return
         if picked.frames[-1:] == self._newest[-1:]:  # asked about already
             return
-        self._newest = picked.frames
+        before, self._newest = self._newest, picked.frames
+        observe = partial(self._events.observe, self._events.era, picked.frames[-1].time_ns)
         try:
-            self._tickets = self._gateway.submit_tick(
+            tickets = self._gateway.submit_tick(
                 [self._query(*asked, picked) for asked in zip(prompts, self._schemas(prompts))],
-                self._events.observe)
+                observe)
         except NanoVlmError as error:
             self._node.get_logger().error(
                 f'The live prompts were refused: {error.message}', throttle_duration_sec=10.0)
+            return
+        if tickets:
+            self._tickets = tickets
+        else:  # some of another tick runs still
+            self.missed, self._newest = self.missed + 1, before
 
     def _schemas(self, prompts: Sequence[str]) -> Tuple[str, ...]:
         """Return a schema for each prompt: its own, the one for all, or none."""

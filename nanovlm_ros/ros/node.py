@@ -21,6 +21,7 @@ from nanovlm_ros.ros.events import Events
 from nanovlm_ros.ros.gateway import Gateway
 from nanovlm_ros.ros.health import Health, Watchdog
 from nanovlm_ros.ros.live import LiveLoop
+from nanovlm_ros.ros.logs import ToRos
 from nanovlm_ros.ros.overlay import Overlay
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.ros.resolver import Resolver
@@ -40,7 +41,7 @@ class Runtime:
         self.parameters, self.executor = parameters, executor
         self.model_name = executor.model.name
         self.context_length = executor.model.context_length
-        check_windows(parameters, executor.model)  # before anything joins the graph
+        check_windows(parameters, executor.model, node.get_logger())  # before joining the graph
         self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
         self.windows = Windows(node, parameters, self.cameras, executor)
         self.gateway = gateway
@@ -61,13 +62,15 @@ class Runtime:
     def activate(self, node) -> None:
         """Take requests and start the live loop."""
         self.gateway.open(self.executor, self._resolver)
+        self.windows.activate()
         self.live = LiveLoop(
             node, self.parameters, self._resolver, self.gateway, self.events)
 
     def deactivate(self) -> None:
-        """Stop the live loop and take no more requests."""
+        """Take no more requests, cancel those in flight and the live loop's."""
         self._missed_before = self.live_missed
         self.gateway.close()
+        self.windows.deactivate()
         if self.live is not None:
             self.live.destroy()
         self.live = None
@@ -76,6 +79,10 @@ class Runtime:
         """Forget every image and what was seen: their time did not happen."""
         for camera in self.cameras:
             camera.forget()
+        self.forget_seen()
+
+    def forget_seen(self) -> None:
+        """Forget what the windows hold and what was seen."""
         self.windows.clear()
         self.events.reset()
 
@@ -93,15 +100,16 @@ class NanoVlmNode(LifecycleNode):
     """See docs/interfaces.md. `load_model` takes the loader's place in tests."""
 
     def __init__(self, load_model: Callable = load, **options):
-        self._jumps = self.servers = None  # rclpy destroys a node that failed half-way, too
+        self._jumps = self._logs = self.servers = None  # rclpy destroys a node that failed half-way, too
         super().__init__('nanovlm', **options)
+        self._logs = ToRos(self.get_logger())
         self._load_model = load_model
         self.parameters = Parameters(self)
         self.health = Health(self)
         self.runtime: Optional[Runtime] = None
         self.gateway = Gateway(self)
         self.servers = Servers(self, self.parameters, self.gateway, self._active_executor,
-                               self._forget_windows)
+                               self._forget_seen)
         self.failed = False  # autostart did not get to the end
         self.add_post_set_parameters_callback(self._on_parameters_set)
         self._jumps = self.get_clock().create_jump_callback(
@@ -208,9 +216,9 @@ class NanoVlmNode(LifecycleNode):
         active = self.runtime is not None and self.runtime.live is not None
         return self.runtime.executor if active else None
 
-    def _forget_windows(self) -> None:
+    def _forget_seen(self) -> None:
         if self.runtime is not None:
-            self.runtime.windows.clear()
+            self.runtime.forget_seen()
 
     def finish(self) -> None:
         """End every request and let the replies go out, while the node still spins."""
@@ -230,6 +238,8 @@ class NanoVlmNode(LifecycleNode):
         """Leave the graph."""
         if self._jumps is not None:
             self._jumps.unregister()
+        if self._logs is not None:
+            self._logs.close()
         if self.servers is not None:
             self.servers.destroy()
         super().destroy_node()

@@ -31,7 +31,7 @@ FEEDBACK_DEPTH = 1000  # chunks
 class Servers:
     """Turns calls into requests to `gateway`; `executor()` is the active one, or None.
 
-    `forget()` empties the windows of the cameras, as part of ~/reset.
+    `forget()` empties the windows of the cameras and ends events, as part of ~/reset.
     """
 
     def __init__(self, node, parameters: Parameters, gateway: Gateway,

@@ -38,7 +38,7 @@ def tell(turns) -> str:
 class Desk:
     """What the executor does for a scheduler, without its thread."""
 
-    def __init__(self, *, max_sequences=4, queue_size=1000, **options):
+    def __init__(self, *, max_sequences=4, queue_size=1000, prefill_chunk=CHUNK, **options):
         options.setdefault('reply', tell)
         self.clock = VirtualClock()
         self.model = VirtualModel(self.clock, **options)
@@ -47,7 +47,7 @@ class Desk:
         self.max_sequences = max_sequences
         self.scheduler = Scheduler(
             self.model, self.queue, self.watched, self.meter, threading.Condition(), self._end,
-            max_sequences=max_sequences, prefill_chunk=CHUNK, clock=self.clock)
+            max_sequences=max_sequences, prefill_chunk=prefill_chunk, clock=self.clock)
         self.requests: Dict[str, Request] = {}
         self.chunks: Dict[str, List[TextChunk]] = {}
         self.answers: Dict[str, List[Answer]] = {}

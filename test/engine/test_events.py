@@ -26,7 +26,7 @@ def states(made, *observed):
     """Observe (seconds, met) pairs; return what is news as (active, begin, last, end) in s."""
     news = []
     for seconds, met in observed:
-        if made.observe(round(seconds * SECOND), met):
+        if made.observe(round(seconds * SECOND), 'Is it?', 'Yes.' if met else 'No.', ''):
             news.append((made.active, *(ns / SECOND for ns in (
                 made.begin_ns, made.last_ns, made.end_ns))))
     return news
@@ -85,49 +85,48 @@ def test_a_rule_that_cannot_be_is_a_sentence(document, said):
     assert str(caught.value).endswith('.')
 
 
-def test_a_rule_concerns_its_prompt_and_without_one_every_prompt():
-    assert rule(prompt='Is it?').concerns('Is it?', '')
-    assert not rule(prompt='Is it?').concerns('Is it', '')
-    assert rule().concerns('Is it?', '') and rule().concerns('Who?', '{}')
+def test_a_rule_is_about_its_prompt_and_without_one_about_every_prompt():
+    assert rule(prompt='Is it?').verdict('Is it?', 'yes', '') is True
+    assert rule(prompt='Is it?').verdict('Is it', 'yes', '') is None
+    assert rule().verdict('Is it?', 'yes', '') and rule().verdict('Who?', 'yes', '{}')
 
 
-def test_an_answer_without_json_says_nothing_about_a_field():
-    made = field('door', 'open')
-    assert made.concerns('Who?', '{}') and not made.concerns('Who?', '')
-    assert not made.met('{"door": "op', '')
+@pytest.mark.parametrize('document', ['', '{}', '{"window": "open"}', '["open"]', 'null'])
+def test_an_answer_without_the_field_says_nothing_about_it(document):
+    assert field('door', 'open').verdict('Who?', '{"door": "open', document) is None
 
 
 @pytest.mark.parametrize('text, met', [
     ('Yes.', True), ('yes', True), ('No, yes', False), ('', False)])
 def test_text_is_searched_without_regard_to_case(text, met):
-    assert rule(text='^yes').met(text, '') is met
-    assert rule(text='YES$').met('oh yes', '')
+    assert rule(text='^yes').verdict('', text, '') is met
+    assert rule(text='YES$').verdict('', 'oh yes', '')
 
 
 def test_text_is_that_of_the_answer_also_where_there_is_json():
-    assert rule(text='"door": *"open"').met('{"door":"open"}', '{"door":"open"}')
+    assert rule(text='"door": *"open"').verdict('', '{"door":"open"}', '{"door":"open"}')
 
 
 @pytest.mark.parametrize('value, document, met', [
     ('open', '{"door": "open"}', True), ('open', '{"door": "Open"}', False),
-    ('open', '{"window": "open"}', False), ('open', '{}', False), ('open', '["open"]', False),
-    ('open', '"open"', False), ('open', 'null', False),
+    ('open', '{"window": "open"}', None), ('open', '{}', None), ('open', '["open"]', None),
+    ('open', '"open"', None), ('open', 'null', None),
     (2, '{"door": 2}', True), (2, '{"door": 2.0}', True), (2, '{"door": "2"}', False),
     (1, '{"door": true}', False), (True, '{"door": 1}', False), (True, '{"door": true}', True),
     (0, '{"door": false}', False), (False, '{"door": 0}', False), (False, '{"door": false}', True),
     ([1], '{"door": [true]}', False), ([1, 2], '{"door": [1, 2]}', True),
     ([1], '{"door": [1, 2]}', False), ({'a': 1}, '{"door": {"a": true}}', False),
     ({'a': [0]}, '{"door": {"a": [0]}}', True), ({'a': 1}, '{"door": {"b": 1}}', False),
-    (None, '{"door": null}', True), (None, '{}', False), (None, '{"door": 0}', False)])
+    (None, '{"door": null}', True), (None, '{}', None), (None, '{"door": 0}', False)])
 def test_a_field_has_its_value_and_no_other(value, document, met):
-    assert field('door', value).met('text', document) is met
+    assert field('door', value).verdict('', 'text', document) is met
 
 
 @pytest.mark.parametrize('document, met', [
-    ('{"a": {"b": {"c": 7}}}', True), ('{"a": {"b": {"c": 8}}}', False), ('{"a": {"b": 7}}', False),
-    ('{"a": 7}', False), ('{"a": [{"b": {"c": 7}}]}', False), ('{"a.b.c": 7}', False)])
+    ('{"a": {"b": {"c": 7}}}', True), ('{"a": {"b": {"c": 8}}}', False), ('{"a": {"b": 7}}', None),
+    ('{"a": 7}', None), ('{"a": [{"b": {"c": 7}}]}', None), ('{"a.b.c": 7}', None)])
 def test_dots_lead_into_objects(document, met):
-    assert field('a.b.c', 7).met('', document) is met
+    assert field('a.b.c', 7).verdict('', '', document) is met
 
 
 # -- events -------------------------------------------------------------------------------------
@@ -144,10 +143,10 @@ def test_a_second_event_forgets_the_end_of_the_first():
         (True, 1, 1, 0), (False, 1, 1, 2), (True, 7, 7, 0), (False, 7, 7, 8)]
 
 
-def test_it_goes_on_for_its_hold_and_ends_after_it():
+def test_it_goes_on_for_its_hold_and_ends_with_the_first_image_that_did_not_show_it():
     made = Event(rule(hold=2))
     assert states(made, (1, True), (2, False), (3, False), (3.1, False)) == [
-        (True, 1, 1, 0), (False, 1, 1, 3.1)]
+        (True, 1, 1, 0), (False, 1, 1, 2)]
     made = Event(rule(hold=2))
     assert states(made, (1, True), (2.9, False), (3, True), (5, False), (5.5, True)) == [
         (True, 1, 1, 0), (True, 1, 3, 0), (True, 1, 5.5, 0)]
@@ -174,17 +173,38 @@ def test_any_sequence_is_told_as_its_definition_says():
     r = np.random.default_rng(3)
     for hold in (0, 0.5, 3):
         for _ in range(50):
-            made, seen, begun = Event(rule(hold=hold)), None, None
+            made, seen, begun, unseen = Event(rule(hold=hold)), None, None, None
             times = np.cumsum(r.integers(1, 20, 40)) / 10
             for at, met in zip(times, r.random(40) < 0.4):
                 was = made.active
-                news = made.observe(round(at * SECOND), bool(met))
+                news = made.observe(round(at * SECOND), '', 'yes' if met else 'no', '')
                 if met:
-                    seen, begun = at, begun if was else at
+                    seen, begun, unseen = at, begun if was else at, None
+                unseen = at if unseen is None and not met else unseen
                 over = was and not met and round((at - seen) * 10) > hold * 10
                 assert made.active == (met or (was and not over))
                 assert news == (met or over)
                 if news:
                     assert made.begin_ns == round(begun * SECOND)
                     assert made.last_ns == round(seen * SECOND)
-                    assert made.end_ns == (round(at * SECOND) if over else 0)
+                    assert made.end_ns == (round(unseen * SECOND) if over else 0)
+
+
+@pytest.mark.parametrize('order', [('A', 'B'), ('B', 'A')])
+def test_it_goes_on_while_one_of_several_prompts_shows_it_whatever_their_order(order):
+    made, news = Event(rule()), []
+    says = {1: 'AB', 2: 'A', 3: 'A', 4: '', 5: ''}  # second: the prompts that show it
+    for second, shown in says.items():
+        for prompt in order:
+            text = 'yes' if prompt in shown else 'no'
+            if made.observe(second * SECOND, prompt, text, ''):
+                news.append((made.active, made.begin_ns // SECOND, made.end_ns // SECOND))
+    assert set(news[:-1]) == {(True, 1, 0)} and news[-1] == (False, 1, 4)
+
+
+def test_answers_of_another_schema_do_not_end_it():
+    made = Event(field('door', 'open'))
+    for second in (1, 2, 3):
+        made.observe(second * SECOND, 'A', '', '{"door": "open"}')
+        assert not made.observe(second * SECOND, 'B', '', '{"people": 2}')
+        assert made.active and made.begin_ns == SECOND

@@ -325,3 +325,14 @@ def test_every_one_of_200_requests_from_4_threads_ends_once(make):
     reasons = {asker.wait(ticket).finish_reason for ticket in tickets}
     assert len(tickets) == 200 and reasons == {'canceled', 'length'}
     assert not model.sequences
+
+
+def test_a_live_tick_is_missed_while_another_runs(make, gate):
+    held = gate('decode')
+    asker, _ = make(before=held)
+    running = asker.submit('running', live=True)
+    held.reached.wait()
+    query = Query('second', 'second')
+    assert asker.executor.submit_tick([query], lambda chunk: None, lambda answer: None) == []
+    held.open.set()
+    assert asker.wait(running).error_code == ErrorCode.NONE

@@ -259,3 +259,17 @@ def test_a_question_about_a_window_waits_for_no_answer_about_the_same_frames():
     assert not running.done
     desk.finish()
     assert desk.right(running, asked)
+
+
+@pytest.mark.parametrize('max_rolls', [0, 100])
+def test_a_running_answer_waits_for_an_image_and_a_chunk_of_a_window(max_rolls):
+    desk = Desk(prefill_chunk=IMAGE_ROWS + 1)  # two generations want twice as many
+    running = desk.ask('running', tokens=300)
+    desk.run(until=lambda: desk.model.batches)
+    camera = Camera(desk, max_rolls=max_rolls)
+    for number in range(12):
+        camera.see(gray(number))
+        desk.run(until=lambda: not len(desk.watched))
+    desk.finish()
+    assert desk.right(running)
+    assert longest_pause(desk.times[running.request_id]) <= JOIN + STEP

@@ -93,9 +93,7 @@ def test_a_thousand_rolls_with_questions_between_lose_no_row(model):
     assert all(rows > 64 * 3 for rows in prompt_rows)
     generations = window.generations()
     in_use = model._cache.slots - model._cache.free
-    layout = model._window_layout
-    assert in_use == sum(layout[0] + len(f) * layout[2] + (len(f) - 1) * layout[1]
-                         for _, f in generations)
+    assert in_use == sum(model.layout().end(len(frames)) for _, frames in generations)
 
 
 def test_several_questions_share_a_window_while_it_rolls_on(model):
@@ -111,8 +109,89 @@ def test_several_questions_share_a_window_while_it_rolls_on(model):
         np.testing.assert_allclose(found, right, atol=1e-4)
     decode(model, [sequence for sequence, _, _ in open_ones], [5, 6, 7])
     for sequence, _, _ in open_ones:
-        model.release(sequence, keep=True)  # rows of a window are never kept for other prompts
+        model.release(sequence, keep=True)
+    assert len(model._prefixes) == 3  # rows that know no dropped frame serve as any others
+
+
+def test_rows_that_know_dropped_frames_are_never_kept_for_other_prompts(model):
+    window = rolled(model, 5, max_rolls=100)
+    number, frames = window.generations()[0]
+    sequence, shared, _ = prefill(model, model.tokenize([Turn('x', frames)]), number)
+    assert shared > 64 * 4
+    model.release(sequence, keep=True)
     assert len(model._prefixes) == 0
+
+
+def test_a_chat_about_a_window_goes_on_from_its_rows(model):
+    window = rolled(model, 4)
+    number, frames = window.generations()[0]
+    turns = [Turn(QUESTIONS[0], frames)]
+    sequence, _, _ = prefill(model, model.tokenize(turns), number)
+    model.release(sequence, keep=True)
+    turns = [Turn(QUESTIONS[0], frames, ''), Turn(QUESTIONS[1])]
+    _, shared = model._known(model.tokenize(turns), 0)
+    assert shared > 64 * 4
+
+
+def test_a_window_is_kept_under_the_system_prompt_of_its_questions(model):
+    window = FrameWindow(4, 1.0, 0)
+    for number in range(4):
+        window.add(picture(number), number)
+    generations = window.generations()
+    while not model.watch('', generations, system_prompt='Be brief.'):
+        pass
+    number, frames = generations[0]
+    kept, shared = logits(model, QUESTIONS[0], number, frames, 'Be brief.')
+    assert shared > 64 * 4
+    np.testing.assert_allclose(
+        kept, logits(model, QUESTIONS[0], 0, frames, 'Be brief.')[0], atol=1e-3)
+    while not model.watch('', generations):  # another one: its rows are run anew
+        pass
+    assert logits(model, QUESTIONS[0], number, frames)[1] > 64 * 4
+
+
+def test_a_frame_joins_in_chunks_and_gives_the_same_rows(model):
+    window = FrameWindow(4, 1.0, 0)
+    for stamp in range(7):
+        window.add(picture(stamp), stamp)
+        before = model._cache.free
+        while not model.watch('', window.generations(), limit=20):
+            assert before - model._cache.free <= 20
+            before = model._cache.free
+    number, frames = window.generations()[0]
+    kept, shared = logits(model, QUESTIONS[0], number, frames)
+    assert shared > 64 * len(frames)
+    np.testing.assert_allclose(kept, logits(model, QUESTIONS[0], 0, frames)[0], atol=1e-3)
+
+
+def test_a_frame_that_had_half_joined_makes_way_for_another(model):
+    window = rolled(model, 2)
+    (number, frames), *_ = window.generations()
+    other, wanted = picture(5), picture(6)
+    assert not model.watch('', [(number, (*frames, other))], limit=20)
+    assert model.watch('', [(number, (*frames, wanted))])
+    kept, shared = logits(model, QUESTIONS[0], number, (*frames, wanted))
+    assert shared > 64 * 3
+    np.testing.assert_allclose(
+        kept, logits(model, QUESTIONS[0], 0, (*frames, wanted))[0], atol=1e-3)
+
+
+def test_a_question_before_the_newest_frame_has_joined_starts_from_the_others(model):
+    window = rolled(model, 3)
+    window.add(picture(3), 3)
+    number, frames = window.generations()[0]
+    found, shared = logits(model, QUESTIONS[0], number, frames)
+    assert 64 * 3 < shared < 64 * 4
+    np.testing.assert_allclose(found, logits(model, QUESTIONS[0], 0, frames)[0], atol=1e-3)
+
+
+def test_more_frames_than_the_context_holds_are_refused_and_leave_nothing(model):
+    frames = tuple(picture(n % 7) for n in range(11))
+    with pytest.raises(NanoVlmError) as caught:
+        while not model.watch('', [(1, frames)]):
+            pass
+    assert caught.value.code == ErrorCode.CONTEXT_OVERFLOW and '700' in caught.value.message
+    assert model._cache.free == model._cache.slots
 
 
 def test_what_the_window_does_not_hold_is_computed_exactly(model):

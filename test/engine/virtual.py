@@ -10,8 +10,9 @@ from typing import Callable, Dict, List, Set, Tuple
 import numpy as np
 from fakes import FakeModel
 
+from nanovlm_ros.engine.model import WORTH_WAITING
 from nanovlm_ros.engine.prefix_cache import PrefixCache
-from nanovlm_ros.engine.rolling_window import RollingWindow
+from nanovlm_ros.engine.rolling_window import Layout, RollingWindow
 from nanovlm_ros.mlc.kv_cache import KVCache
 from nanovlm_ros.models.prompt import Prompt
 from nanovlm_ros.types import ErrorCode, NanoVlmError
@@ -117,7 +118,8 @@ class VirtualModel(FakeModel):
             self.seen.popitem(last=False)
 
     def can_open(self, prompt, generation=0):
-        return self._prefixes.promised(prompt.keys) <= self._known(prompt, generation)[1]
+        promised = self._prefixes.promised(prompt.keys)
+        return promised < self._known(prompt, generation)[1] + WORTH_WAITING
 
     def open(self, prompt, generation=0):
         assert not self.unseen(prompt, generation), 'an image is missing'
@@ -129,7 +131,8 @@ class VirtualModel(FakeModel):
         super().open(prompt)
         self.unfilled[sequence] = prompt.n_tokens - shared
         self._question[sequence], self._keys[sequence] = question, prompt.keys
-        if any(parent == window.sequence for window in self._generation(generation)):
+        if any(parent == window.sequence and window.dropped
+               for window in self._generation(generation)):
             self._rolled.add(sequence)
         else:
             self._prefixes.run(sequence, prompt.keys)
@@ -156,7 +159,7 @@ class VirtualModel(FakeModel):
                 row[:] = np.nan
         return logits
 
-    def watch(self, window, generations, rolling=True):
+    def watch(self, window, generations, rolling=True, system_prompt='', limit=1 << 30):
         self.watched.append((window, list(generations), rolling))
         if not rolling:
             unseen = [f for _, frames in generations for f in frames if f.key not in self.seen]
@@ -167,26 +170,28 @@ class VirtualModel(FakeModel):
         for number in list(held):
             if number not in wanted or not held[number].roll_to(wanted[number]):
                 held.pop(number).remove()
-        behind = {number: frames for number, frames in wanted.items()
-                  if len(frames) > (len(held[number].frames) if number in held else 0)}
-        for number, frames in behind.items():
+        for number, frames in wanted.items():
             if number not in held:
-                held[number] = RollingWindow(self.cache, 1, 0, IMAGE_ROWS)
-            rolled = held[number]
-            known = len(rolled.frames)
+                held[number] = RollingWindow(self.cache, Layout(1, 0, IMAGE_ROWS), system_prompt)
+            rolled, known = held[number], len(held[number].frames)
+            if known == len(frames) or limit <= 0:
+                continue
             try:
                 if frames[known].key not in self.seen:
                     self.see(frames[known])
-                rows = rolled.end(known + 1) - rolled.end(known)
+                missing = rolled.missing(frames[known])
+                rows = min(limit, missing.stop - missing.start)
                 self._spend(ROW * rows)
                 self._reserve(rows, spare=held)
             except Exception:
-                held.pop(number).remove()
+                while held:
+                    held.popitem()[1].remove()
                 raise
             keys = Prompt([[BOS], *frames[:known + 1]], IMAGE_ROWS).keys
             self._write(rolled.sequence, rows, keys)
-            rolled.append(frames[known], keys)
-        return all(len(held[n].frames) == len(frames) for n, frames in behind.items())
+            rolled.appended(frames[known], keys)
+            limit -= rows
+        return all(len(held[n].frames) == len(frames) for n, frames in wanted.items())
 
     def release(self, sequence, keep):
         super().release(sequence, keep)

@@ -12,6 +12,7 @@ from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, round_trip
 from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 VOCAB, HIDDEN = 160, 64
 TOLERANCE = {'q0f32': 1e-3, 'q0f16': 1e-3, 'q4f32_1': 2e-3, 'q4f16_1': 2e-3}
@@ -110,8 +111,19 @@ def test_a_batch_that_does_not_fit_changes_nothing(pair):
     model, _, _ = pair
     sequence, other = model.cache.add(), model.cache.add()
     with pytest.raises(OutOfSlots):
-        model.run([(sequence, 10), (other, 400)], torch.zeros(410, HIDDEN))
+        model.run([(sequence, 200), (other, 250)], torch.zeros(450, HIDDEN))
     assert model.cache.length(sequence) == model.cache.length(other) == 0
     assert model.cache.free == model.cache.slots
     model.cache.remove(sequence)
     model.cache.remove(other)
+
+
+def test_a_sequence_longer_than_the_context_is_refused_and_changes_nothing(pair):
+    model, _, _ = pair
+    sequence = model.cache.add()
+    with pytest.raises(NanoVlmError) as caught:
+        model.run([(sequence, 257)], torch.zeros(257, HIDDEN))
+    assert caught.value.code == ErrorCode.CONTEXT_OVERFLOW
+    assert '257 rows' in caught.value.message and '256' in caught.value.message
+    assert model.cache.length(sequence) == 0
+    model.cache.remove(sequence)

@@ -8,8 +8,10 @@ from fakes import FakeModel
 from harness import SECOND, image, wait_until
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
+from std_srvs.srv import SetBool, Trigger
 
 from nanovlm_ros.msg import Answer, Event
+from nanovlm_ros.srv import SetPrompts
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -150,7 +152,7 @@ def test_each_rule_has_its_topic_and_its_hold(watching, client):
     person, nobody = listen(client), listen(client, 'nobody')
     for gray, stamp in ((PERSON, 100), (NOBODY, 101), (PERSON, 102), (NOBODY, 103), (NOBODY, 104)):
         show(robot, client, gray, stamp)
-    told(person, [NEVER, (True, 100, 100, 0), (True, 100, 102, 0), (False, 100, 102, 104)])
+    told(person, [NEVER, (True, 100, 100, 0), (True, 100, 102, 0), (False, 100, 102, 103)])
     told(nobody, [NEVER, (True, 101, 101, 0), (False, 101, 101, 102), (True, 103, 103, 0),
                   (True, 103, 104, 0)])
 
@@ -229,3 +231,69 @@ def test_the_topics_go_with_the_configuration(watching, client):
     for name in ('deactivate', 'cleanup'):
         robot.call(getattr(robot.node, f'trigger_{name}'))
     wait_until(lambda: not client.node.count_publishers('/nanovlm/event/person'), 'the end')
+
+
+def disable(robot, client):
+    assert client.start('enable', SetBool.Request(data=False))().success
+
+
+def other_prompts(robot, client):
+    assert client.start('set_prompts', SetPrompts.Request(prompts=['Who?']))().success
+
+
+def reset(robot, client):
+    assert client.start('reset', Trigger.Request())().success
+
+
+def deactivate(robot, client):
+    robot.call(robot.node.trigger_deactivate)
+
+
+@pytest.mark.parametrize('how', [disable, other_prompts, reset, deactivate])
+def test_who_comes_late_hears_of_no_event_that_nobody_looks_for_any_more(watching, client, how):
+    robot = watching()
+    show(robot, client, PERSON, 100)
+    told(listen(client), [(True, 100, 100, 0)])
+    how(robot, client)
+    told(listen(client), [NEVER])
+
+
+def test_an_answer_that_comes_after_a_reset_changes_nothing(watching, client, gate):
+    hold = gate('decode')
+    robot = watching(model=FakeModel(sees, before=hold))
+    heard = listen(client)
+    sent = image(PERSON, stamp=100 * SECOND)
+    client.show(robot, sent)
+    assert hold.reached.wait(20)
+    other_prompts(robot, client)
+    hold.open.set()
+    wait_until(lambda: any(a.header == sent.header for a in client.answers), 'the answer')
+    told(heard, [NEVER])
+
+
+def test_images_without_a_stamp_have_events_at_their_arrival(watching, client):
+    robot = watching()
+    heard = listen(client)
+    before = robot.node.get_clock().now().nanoseconds / SECOND
+    for gray in (PERSON, NOBODY):
+        asked = len(client.answers)
+        client.show(robot, image(gray, stamp=0))
+        wait_until(lambda n=asked: len(client.answers) > n, 'the live answer')
+    wait_until(lambda: not heard[-1].active and heard[-1].end.sec, 'the end')
+    _, begin, last, end = state(heard[-1])
+    assert before < begin <= last < end < before + 60
+
+
+def test_what_runs_is_canceled_with_the_node_and_two_ticks_never_overlap(watching, client, gate):
+    hold = gate('decode')
+    robot = watching(model=FakeModel(sees, before=hold))
+    client.show(robot, image(PERSON, stamp=100 * SECOND))
+    assert hold.reached.wait(20)
+    robot.call(robot.node.trigger_deactivate)
+    robot.call(robot.node.trigger_activate)  # while the step of the first tick still runs
+    sent = image(NOBODY, stamp=101 * SECOND)
+    client.show(robot, sent)
+    hold.open.set()
+    wait_until(lambda: any(a.header == sent.header for a in client.answers), 'the second answer')
+    codes = [a.error_code for a in client.answers]
+    assert codes[0] == Answer.ERROR_CANCELED and not any(codes[1:])

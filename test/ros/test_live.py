@@ -3,8 +3,10 @@
 """The live loop: newest frame, one at a time, missed ticks counted, queries first."""
 import threading
 
+import pytest
 from fakes import FakeModel
 from harness import image, wait_until
+from rcl_interfaces.msg import Log
 
 
 def asked(robot, prompt):
@@ -82,3 +84,14 @@ def test_rate_and_prompts_may_change_while_it_runs(make_robot, client):
     client.show(robot, image(1))
     assert all(r.successful for r in robot.set(live__rate=50.0, live__prompts=['new']))
     wait_until(lambda: ('new', 1) in seen, 'the new prompt')
+
+
+@pytest.mark.parametrize('parameters, said', [
+    ({'live__prompts': ['']}, 'asks nothing'),
+    ({'live__prompts': ['a', 'b', 'c'], 'max_sequences': 2}, '3 live prompts, and 2')])
+def test_what_the_live_loop_cannot_do_at_once_is_said(make_robot, client, parameters, said):
+    heard = []
+    client.call(lambda: client.node.create_subscription(
+        Log, '/rosout', lambda log: heard.append(log.msg), 100))
+    make_robot(live__enabled=True, **parameters)
+    wait_until(lambda: any(said in line for line in heard), said)

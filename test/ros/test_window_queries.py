@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Promises of image_source WINDOW and of live prompts about it."""
 import array
+import time
 
 import pytest
 from fakes import FakeModel, describe
@@ -112,8 +113,11 @@ def test_a_corrupt_image_is_left_out_of_the_window(make_robot, client):
     assert client.ask('see', image_source=Query.WINDOW).text == 'see|10,30|1'
 
 
-def test_a_window_longer_than_the_models_context_fails_in_configure(make_robot):
-    robot = make_robot(FakeModel(max_images=3), **WINDOW, autostart=False)
+@pytest.mark.parametrize('model, parameters', [
+    ({'max_images': 3}, {}), ({'context_length': 40}, {}),  # 4 frames of 4 tokens, and words
+    ({'max_images': 8}, {'window__mode': 'exact', 'cameras': [str(n) for n in range(9)]})])
+def test_a_window_that_the_model_cannot_hold_fails_in_configure(make_robot, model, parameters):
+    robot = make_robot(FakeModel(**model), **{**WINDOW, **parameters}, autostart=False)
     robot.call(robot.node.trigger_configure)
     assert robot.state == 'unconfigured'
     assert robot.models[-1].closed
@@ -150,3 +154,48 @@ def test_each_live_prompt_has_its_own_schema(make_robot, client):
     by_prompt = wait_until(lambda: len(client.answers) >= 2 and {
         a.prompt: a.json_status for a in client.answers})
     assert by_prompt == {'free': Answer.NOT_REQUESTED, 'json': Answer.VALID}
+
+
+def test_an_inactive_node_samples_its_windows_and_computes_nothing(make_robot, client):
+    robot = make_robot(**WINDOW)
+    robot.call(robot.node.trigger_deactivate)
+    before = len(robot.model.watched)
+    shown(robot, client, 10, 20)
+    assert len(robot.model.watched) == before
+    robot.call(robot.node.trigger_activate)
+    wait_until(lambda: [len(frames) for _, generations, _ in robot.model.watched[before:]
+                        for _, frames in generations[:1]] == [2])
+    assert client.ask('see', image_source=Query.WINDOW).text == 'see|10,20|1'
+
+
+def test_windows_are_prepared_under_the_nodes_system_prompt(make_robot, client):
+    robot = make_robot(**WINDOW, system_prompt='Be brief.')
+    shown(robot, client, 10)
+    wait_until(lambda: robot.model.watched)
+    assert set(robot.model.prompts_of_windows) == {'Be brief.'}
+    robot.set(system_prompt='Be kind.')
+    shown(robot, client, 20)
+    wait_until(lambda: robot.model.prompts_of_windows[-1] == 'Be kind.')
+
+
+def test_frames_without_a_stamp_have_the_age_of_their_arrival(make_robot, client):
+    robot = make_robot(**{**WINDOW, 'window__period': 0.3})
+    for gray in (10, 20):
+        client.show(robot, image(gray, stamp=0))
+        time.sleep(0.4)
+    answer = client.ask('see', image_source=Query.WINDOW)
+    old, new = (i.age for i in answer.images)
+    assert 0.3 <= old - new < 5 and 0.3 < new < 5
+
+
+def test_a_reset_replies_although_the_executor_takes_no_more(make_robot, client, gate):
+    hold = gate('decode')
+    robot = make_robot(FakeModel(before=hold), **WINDOW, watchdog_timeout=0.5)
+    robot.node.runtime.watchdog._die = lambda code: None
+    shown(robot, client, 10)
+    asked = client.ask_later('x')
+    assert hold.reached.wait(20)
+    reset = client.start('reset', Trigger.Request())
+    assert not reset().success and 'stuck' in reset().message
+    assert asked().answer.error_code == Answer.ERROR_MODEL_ERROR
+    hold.open.set()
