@@ -133,7 +133,8 @@ def questions(seed: int) -> dict:
     def labelled(name: str) -> dict:
         return {'labels': 'labels.jsonl', 'field': name}
 
-    window = {'frames': WINDOW, 'period': WINDOW_S}
+    # The truths are of the newest frames, which a rolling window does not always hold.
+    window = {'frames': WINDOW, 'period': WINDOW_S, 'mode': 'exact'}
     person = {'x': 'person', 'xs': 'people'}
     return {'defaults': {'period': 1.0, 'max_new_tokens': 64}, 'questions': [
         {'id': 'person', 'phrasings': ask('exist', **person), 'score': 'yes_no', 'event': 'Yes.',

@@ -15,6 +15,8 @@ import numpy as np
 LEVEL = 0.95
 RESAMPLES = 1000
 SEED = 0
+MOST_BLOCKS = 10_000  # more cost time, and move the ends of an interval by 1 % of its width
+_VALUES = 100_000_000  # drawn for the percentiles of a series, at most
 _CHUNK = 4_000_000  # numbers held at a time
 
 Interval = Tuple[float, float]
@@ -23,14 +25,17 @@ Interval = Tuple[float, float]
 def block_length(series: np.ndarray) -> int:
     """Return how many neighbours belong together; 1 for a series without correlation.
 
+    More where the series is so long that there would be more than MOST_BLOCKS.
+
     `series` has shape (n,). With autocovariances R(k), m the lag from which on they are
     noise, M = 2m and the flat-top window w: G = sum of w(k/M) |k| R(k), g = sum of
     w(k/M) R(k), length = (2 G^2 / (4/3 g^2))^(1/3) n^(1/3).
     """
     n = len(series)
+    least = -(-n // MOST_BLOCKS)
     centred = np.asarray(series, np.float64) - np.mean(series)
     if n < 4 or not np.any(np.abs(centred) > 1e-12):
-        return 1
+        return least
     run = max(5, int(np.sqrt(np.log10(n))))  # so many lags in a row must be noise
     most = int(np.ceil(np.sqrt(n))) + run
     covariance = _autocovariance(centred, min(most, n - 1))
@@ -43,14 +48,16 @@ def block_length(series: np.ndarray) -> int:
     weighted = taper * covariance[np.abs(lags)]
     spread, slope = weighted.sum(), (np.abs(lags) * weighted).sum()
     if abs(spread) < 1e-12:
-        return 1
+        return least
     length = (2 * slope ** 2 / (4 / 3 * spread ** 2)) ** (1 / 3) * n ** (1 / 3)
-    return int(np.clip(np.ceil(length), 1, max(1, min(3 * np.sqrt(n), n / 3))))
+    return int(np.clip(np.ceil(length), least, max(least, min(3 * np.sqrt(n), n / 3))))
 
 
 def _autocovariance(centred: np.ndarray, lags: int) -> np.ndarray:
     n = len(centred)
-    return np.array([centred[:n - k] @ centred[k:] / n for k in range(lags + 1)])
+    size = 1 << (n + lags).bit_length()  # zeros behind the series: its ends do not meet
+    power = np.abs(np.fft.rfft(centred, size)) ** 2
+    return np.fft.irfft(power)[:lags + 1] / n
 
 
 def of_sums(columns: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray],
@@ -85,24 +92,44 @@ def of_sums(columns: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray],
 
 def of_percentiles(series: np.ndarray, percents: Sequence[float], resamples: int = RESAMPLES,
                    seed: int = SEED) -> Sequence[Optional[Interval]]:
-    """Return the interval of each percentile of a series in the order of time."""
+    """Return the interval of each percentile (type 7) of a series in the order of time.
+
+    Sorted once: a resample says how often each value is drawn, and so which has a rank. Fewer
+    resamples of a long series: _VALUES are drawn.
+    """
     n = len(series)
     if n < 2:
         return [None] * len(percents)
     length = block_length(series)
-    blocks = -(-n // length)
-    found = []
-    for starts in _starts(n, blocks, resamples, seed, width=length * blocks):
-        index = (starts[:, :, None] + np.arange(length)).reshape(len(starts), -1)[:, :n] % n
-        found.append(np.percentile(series[index], percents, axis=1))
-    return [_percentiles(row) for row in np.concatenate(found, axis=1)]
+    order = np.argsort(series)
+    ordered = series[order]
+    places = np.asarray(percents) / 100 * (n - 1)
+    below = places.astype(int)
+    above = np.minimum(below + 1, n - 1)
+    estimates = []
+    for some in _starts(n, -(-n // length), min(resamples, -(-_VALUES // n)), seed):
+        for starts in some:
+            held = np.cumsum(_times_drawn(starts, n, length).take(order))
+            low, high = (ordered[np.searchsorted(held, rank, 'right')] for rank in (below, above))
+            estimates.append(low + (high - low) * (places - below))
+    return [_percentiles(each) for each in np.transpose(estimates)]
 
 
-def _starts(n: int, blocks: int, resamples: int, seed: int,
-            width: int = 0) -> Iterator[np.ndarray]:
+def _times_drawn(starts: np.ndarray, n: int, length: int) -> np.ndarray:
+    """Return how often blocks at `starts`, the last one cut, draw each of n, (n,); n in all."""
+    begun = np.cumsum(np.bincount(starts[:-1], minlength=n))
+    ended = np.roll(begun, length)
+    ended[:length] -= begun[-1]  # those reach over the end of the series
+    drawn = (begun - ended).astype(np.int32)  # half the memory to sort
+    last = (starts[-1] + np.arange(n - length * (len(starts) - 1))) % n
+    drawn[last] += 1
+    return drawn
+
+
+def _starts(n: int, blocks: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield first positions of blocks, (some resamples, blocks), as many as fit in memory."""
     random = np.random.default_rng(seed)
-    step = max(1, _CHUNK // max(blocks, width))
+    step = max(1, _CHUNK // blocks)
     for begin in range(0, resamples, step):
         yield random.integers(0, n, (min(step, resamples - begin), blocks))
 

@@ -103,6 +103,11 @@ def run(arguments) -> int:
 
 def compare(a: Results, b: Results) -> Comparison:
     """Pair the rows and compare the scores. Raises NanoVlmError: nothing to compare."""
+    for results in (a, b):
+        planned = results.run.get('planned_rows')  # a replay has no plan
+        if planned is not None and len(results.rows) < planned:
+            raise _incomparable(f'{results.folder} has {len(results.rows)} of {planned} rows; '
+                                'its run was stopped, and the same `nanovlm eval run` goes on')
     found = Comparison(a, b)
     bags = [{bag['name'] for bag in results.run['bags']} for results in (a, b)]
     if not bags[0] & bags[1]:
@@ -152,7 +157,8 @@ def _pair(found: Comparison, name: str) -> List[Pair]:
     """Return the rows of a question that both runs have and judge by the same truth."""
     def by_image(results):
         rows = results.rows_of(name)
-        return {(row['bag'], row['stamp_ns'], row['camera'], row['phrasing']): (row, score)
+        return {(row['bag'], row['stamp_ns'], row['log_ns'], row['camera'], row['phrasing']):
+                (row, score)
                 for row, score in zip(rows, scores(results.questions[name], rows)) if score}
 
     a, b = by_image(found.a), by_image(found.b)

@@ -10,8 +10,7 @@ from typing import Callable, ContextManager, Sequence
 from nanovlm_ros.bag.questions import Question
 from nanovlm_ros.types import NanoVlmError
 
-BLOCK = 1 << 16  # bytes of a file that are looked at in one place
-PLACES = 16      # at which a file of weights is looked at
+BLOCK = 1 << 20  # bytes of a file that are read at once
 
 
 def no_progress() -> ContextManager:
@@ -87,13 +86,11 @@ class EngineSpec:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a digest of a model folder: all of small files, samples of large ones."""
+    """Return a digest of every byte of a model folder; 0.6 s a GiB where files are cached."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob('*') if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f'{path.relative_to(folder)} {size} '.encode())
+        digest.update(f'{path.relative_to(folder)} {path.stat().st_size} '.encode())
         with path.open('rb') as file:
-            for place in range(0, max(size - BLOCK, 0) + 1, max(size // PLACES, BLOCK)):
-                file.seek(place)
-                digest.update(file.read(BLOCK))
+            while block := file.read(BLOCK):
+                digest.update(block)
     return digest.hexdigest()[:16]

@@ -9,10 +9,8 @@ import numpy as np
 
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
-SECOND = 1_000_000_000  # ns
 WIDTH = 320             # pixels, at most
 QUALITY = 80
-_EARLIER = 2 * SECOND   # the newest image may have come so long before the question's trigger
 
 Pictures = Callable[[dict], List[np.ndarray]]  # a row -> its images, uint8 RGB (h, w, 3)
 
@@ -28,22 +26,23 @@ def from_bags(run: dict) -> Pictures:
         from nanovlm_ros.bag.frames import frame_of
         from nanovlm_ros.bag.reader import Bag
 
-        wanted = [(image['camera'], image['stamp_ns']) for image in row['images']]
-        stamps = [stamp for _, stamp in wanted]
-        if not stamps:
+        # A stamp may come again (a loop), or be 0 (none); so may a time of receipt.
+        wanted = [(image['camera'], image['log_ns'], image['stamp_ns'])
+                  for image in row['images']]
+        if not wanted:
             return []
-        begin = row['log_ns'] - (max(stamps) - min(stamps)) - _EARLIER
+        times = [log_ns for _, log_ns, _ in wanted]
         found = {}
         with Bag(paths[row['bag']], row['bag']) as bag:
-            for record in bag.messages(sorted({camera for camera, _ in wanted}),
-                                       max(begin, bag.start_ns), row['log_ns'] + 1):
+            for record in bag.messages(sorted({camera for camera, _, _ in wanted}),
+                                       min(times), max(times) + 1):
                 frame = frame_of(bag, record)
-                found[record.topic, frame.stamp_ns or record.log_ns] = frame
+                found[record.topic, record.log_ns, frame.stamp_ns] = frame
         missing = [key for key in wanted if key not in found]
         if missing:
             raise NanoVlmError(
                 ErrorCode.NO_IMAGE,
-                f'{paths[row["bag"]]} has no image stamped {missing[0][1]} ns on {missing[0][0]}; '
+                f'{paths[row["bag"]]} has no image stamped {missing[0][2]} ns on {missing[0][0]}; '
                 'it is not the bag that was evaluated.')
         return [found[key].rgb for key in wanted]
 

@@ -5,6 +5,7 @@
 The plan is made from headers alone, by the same `FrameWindow` as the node's. So every
 worker, and every run that goes on where another was killed, asks the same.
 """
+import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Dict, List, NamedTuple, Sequence, Tuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from nanovlm_ros.bag.frames import frame_of, is_sound
 from nanovlm_ros.bag.progress import reading
-from nanovlm_ros.bag.questions import WINDOW, Question
+from nanovlm_ros.bag.questions import ROLLING, WINDOW, Question
 from nanovlm_ros.bag.reader import SECOND, Bag, bad
 from nanovlm_ros.engine.window import FrameWindow
 
@@ -56,11 +57,12 @@ class ImageIndex:
         self.stop_ns = min(bag.end_ns, bag.start_ns + round(
             min(sampling.end_s, 1e9) * SECOND))
         log, stamps, topic, sound = [], [], [], []
-        formats, known = [], {}
+        formats, known, checksum = [], {}, 0
         records = bag.messages(self.topics, self.start_ns, self.stop_ns)
         count = sum(bag.topics[name].count for name in self.topics)
         for record in reading(records, count, bag.name):
             frame = frame_of(bag, record)
+            checksum = zlib.crc32(record.raw, checksum)
             log.append(record.log_ns)
             stamps.append(frame.stamp_ns or record.log_ns)
             topic.append(self.topics.index(record.topic))
@@ -69,6 +71,8 @@ class ImageIndex:
         self.log_ns, self.stamp_ns = np.array(log, np.int64), np.array(stamps, np.int64)
         self.topic, self.sound = np.array(topic, np.int16), np.array(sound, bool)
         self._formats = np.array(formats, np.int32)
+        # Of all bytes, and times of receipt: images that are not the same have another.
+        self.checksum = zlib.crc32(self.log_ns.tobytes(), checksum)
         self.sampled = self._sample(sampling)
 
     def __len__(self) -> int:
@@ -105,8 +109,11 @@ class View:
 
     def __init__(self, index: ImageIndex, question: Question, cameras: Sequence[str]):
         window = question.source == WINDOW
-        period = question.window_period_s if window else 0.0
-        windows = [FrameWindow(question.window_frames, period) for _ in cameras]
+        # Without rolls nothing is dropped from a KV cache, so that the answers are those of
+        # an exact prefill of the same frames; only which frames there are differs.
+        rolls = 0 if window and question.window_mode == ROLLING else None
+        windows = [FrameWindow(question.window_frames, question.window_period_s, rolls)
+                   for _ in cameras]
         place = {index.topics.index(name): i for i, name in enumerate(cameras)}
         self.since: List[int] = []                 # numbers of the images that changed it
         self.frames: List[Tuple[int, ...]] = []    # what it shows from then on
@@ -152,7 +159,7 @@ class BagPlan:
         for number, cameras in self.entries:
             question = questions[number]
             key = (question.source, question.window_frames, question.window_period_s,
-                   tuple(cameras))
+                   question.window_mode, tuple(cameras))
             if key not in views:
                 views[key] = View(self.index, question, cameras)
             self.views.append(views[key])

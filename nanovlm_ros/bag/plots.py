@@ -134,8 +134,9 @@ def _commonest(place: np.ndarray, lane: Sequence[Optional[str]], count: int) -> 
 
 
 def points(seconds: Sequence[float], said: Sequence[Optional[float]],
-           truth: Sequence[Optional[float]], title: str) -> str:
-    """Draw numbers over time: the truth as a line, answers as dots, wrong ones in red."""
+           truth: Sequence[Optional[float]], correct: Sequence[bool], title: str) -> str:
+    """Draw numbers over time: the truth as a line, answers as dots, red where it is known
+    and they are not `correct`."""
     known = [v for v in (*said, *truth) if v is not None]
     if not known:
         return ''
@@ -155,7 +156,7 @@ def points(seconds: Sequence[float], said: Sequence[Optional[float]],
     for i in order:
         if said[i] is None:
             continue
-        bad = truth[i] is not None and truth[i] != said[i]
+        bad = truth[i] is not None and not correct[i]
         spot = (round(scale(stamps[i])), round(up(said[i])), bad)
         if spot not in seen:
             seen.add(spot)

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from nanovlm_ros.bag.labels import OTHER, label
 from nanovlm_ros.bag.reader import bad
 
 LATEST, WINDOW = 'latest', 'window'
+ROLLING, EXACT = 'rolling', 'exact'
 SCORES = ('exact', 'normalised', 'yes_no', 'choice', 'number', 'json', 'text_distance')
 DEFAULTS = ('cameras', 'period', 'system_prompt', 'max_new_tokens')
 KEYS = ('id', 'prompt', 'phrasings', 'json_schema', 'source', 'window', 'stamps', 'score',
@@ -29,6 +31,7 @@ class Question:
     source: str = LATEST
     window_frames: int = 1
     window_period_s: float = 0.0
+    window_mode: str = ROLLING      # as the node's: rolling (max_rolls 0) or exact
     cameras: Tuple[str, ...] = ()   # topics; empty: the first
     period_s: float = 0.0           # 0: about every sampled image
     stamps: Tuple[float, ...] = ()  # s from the beginning of the bag; instead of a period
@@ -103,10 +106,10 @@ class _Reader:
     def read(self) -> Question:
         schema = self._schema()
         score = self._take('score', 'json' if schema is not None else 'normalised', SCORES)
-        source, frames, period = self._source()
+        source, frames, period, mode = self._source()
         question = Question(
             id=self._id(), phrasings=self._phrasings(), json_schema=schema, source=source,
-            window_frames=frames, window_period_s=period,
+            window_frames=frames, window_period_s=period, window_mode=mode,
             cameras=self._texts('cameras'), period_s=self._number('period', 0.0),
             stamps=self._stamps(), score=score, choices=self._texts('choices'),
             tolerance=self._number('tolerance', 0.0), field_scores=self._fields(schema),
@@ -133,9 +136,9 @@ class _Reader:
                     truth['constant']):
                 raise self._bad('the constant truth breaks the `json_schema`, so no answer could '
                                 f'be right: {problem.message}')
-        if question.score == 'choice' and isinstance(truth.get('constant'), str) \
-                and truth['constant'] not in question.choices:
-            raise self._bad(f'the constant truth {truth["constant"]!r} is not one of `choices`')
+        if question.event and label(question.as_dict(), question.event) == OTHER:
+            raise self._bad(f'`event` is {question.event!r}, which no answer that is scored as '
+                            f'{question.score} says; give an answer whose onset counts')
 
     def _id(self) -> str:
         name = self._entry.get('id')
@@ -151,19 +154,21 @@ class _Reader:
             raise self._bad('a prompt is empty; ask something')
         return texts
 
-    def _source(self) -> Tuple[str, int, float]:
+    def _source(self) -> Tuple[str, int, float, str]:
         window = self._entry.get('window')
         source = self._take('source', LATEST if window is None else WINDOW, (LATEST, WINDOW))
         if (source == WINDOW) != (window is not None):
             raise self._bad('`source: window` and `window: {frames: N, period: SECONDS}` go '
                             'together')
         if window is None:
-            return source, 1, 0.0
+            return source, 1, 0.0, ROLLING
         if not isinstance(window, dict):
             raise self._bad(f'`window` is {window!r}; write `window: {{frames: 4, period: 0.5}}`')
-        _only(window, ('frames', 'period'), f'{self._place}, window')
+        _only(window, ('frames', 'period', 'mode'), f'{self._place}, window')
         frames = self._number('frames', None, least=1, whole=True, of=window, name='window.frames')
-        return source, int(frames), self._number('period', 0.0, of=window, name='window.period')
+        mode = self._take('mode', ROLLING, (ROLLING, EXACT), of=window, name='window.mode')
+        return (source, int(frames),
+                self._number('period', 0.0, of=window, name='window.period'), mode)
 
     def _schema(self) -> Optional[dict]:
         from jsonschema import Draft202012Validator
@@ -189,8 +194,8 @@ class _Reader:
 
     def _stamps(self) -> Tuple[float, ...]:
         stamps = self._entry.get('stamps', [])
-        if not isinstance(stamps, list) or not all(map(_is_number, stamps)) or any(
-                stamp < 0 for stamp in stamps):
+        if not isinstance(stamps, list) or not all(
+                _is_number(stamp) and 0 <= stamp < float('inf') for stamp in stamps):
             raise self._bad(f'`stamps` is {stamps!r}; it must be a list of seconds from the '
                             'beginning of the bag')
         return tuple(sorted(float(stamp) for stamp in stamps))
@@ -229,10 +234,11 @@ class _Reader:
             raise self._bad(f'`truth.{kind}` and `truth.field` must both be texts')
         return {kind: truth[kind], 'field': truth['field']}
 
-    def _take(self, key: str, default: str, options: Sequence[str]) -> str:
-        value = self._entry.get(key, default)
+    def _take(self, key: str, default: str, options: Sequence[str],
+              of: Optional[dict] = None, name: str = '') -> str:
+        value = (self._entry if of is None else of).get(key, default)
         if value not in options:
-            raise self._bad(f'`{key}` is {value!r}; it must be one of {", ".join(options)}')
+            raise self._bad(f'`{name or key}` is {value!r}; it must be one of {", ".join(options)}')
         return value
 
     def _text(self, key: str) -> str:

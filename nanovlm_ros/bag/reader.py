@@ -53,7 +53,8 @@ class Bag:
             reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_HUMBLE))
             reader.open()
         except Exception as error:  # the bytes of a broken bag may raise anything
-            raise _unreadable(self.path, error) from error
+            foreign = isinstance(error, KeyError) and isinstance(error.args[0], str)
+            raise (_foreign if foreign else _unreadable)(self.path, error) from error
         self._reader = reader
         if not reader.message_count:
             self.__exit__()
@@ -164,6 +165,13 @@ def _unreadable(path: Path, error: Exception) -> NanoVlmError:
                               '`mcap recover FILE -o recovered.mcap`)')
     return bad(f'{path} cannot be read: {_say(error)}. It may be cut short or without its index, '
                f'as a recorder that was killed leaves it. Mend it with {fix} and evaluate that.')
+
+
+def _foreign(path: Path, error: KeyError) -> NanoVlmError:
+    return bad(f'{path} has a channel whose schema is in the encoding {error.args[0]!r}, which is '
+               'none of ROS 2 (ros2msg, ros2idl), so that none of it can be read. Leave that '
+               f'channel out: `mcap filter {path} -o only.mcap --include-topic-regex TOPICS`, and '
+               'evaluate only.mcap.')
 
 
 def _say(error: Exception) -> str:

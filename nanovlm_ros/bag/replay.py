@@ -4,22 +4,23 @@
 
 As ros/live.py: at each tick of its period a question is asked about the newest image, all
 questions and phrasings of a tick together. A tick that comes before all of the last one is
-answered is missed; a tick without a new image asks nothing. The answers of a tick take what
-they take here, or a given cost.
+answered is missed; a tick without a new image asks nothing. An image is dropped if no tick
+asked about it. The answers of a tick take what they take here, or a given cost.
 """
 import heapq
 from itertools import count, groupby
-from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from nanovlm_ros.bag.measured import Busy
 from nanovlm_ros.bag.part import Part, make_part
 from nanovlm_ros.bag.plan import Ask, BagPlan
 from nanovlm_ros.bag.questions import WINDOW
 from nanovlm_ros.bag.reader import SECOND
 from nanovlm_ros.bag.results import ResultsFolder, belongs, make_row
 from nanovlm_ros.bag.source import FrameSource, Shelf, decode
-from nanovlm_ros.bag.throughput import Idle, answer_of, submit, without_broken
+from nanovlm_ros.bag.throughput import answer_of, submit, without_broken
 
 BUSY, STALE = 'busy', 'stale'
 OTHER_CLOCK = 3600  # s between stamp and receipt from which on they are of different clocks
@@ -33,7 +34,10 @@ class Tick(NamedTuple):
 
 
 class Replay:
-    """One bag, replayed. `cost_s` None: the answers of a tick take the time they take now."""
+    """One bag, replayed. `cost_s` None: the answers of a tick take the time they take now.
+
+    `max_age_s` 0: images of any age are asked about.
+    """
 
     def __init__(self, plan: BagPlan, cost_s: Optional[float], max_age_s: float, config: str):
         self._plan, self._cost_s, self._max_age_s = plan, cost_s, max_age_s
@@ -42,9 +46,14 @@ class Replay:
         self._source: Optional[FrameSource] = None
         self._shelf: Optional[Shelf] = None
         self._part: Optional[Part] = None
-        self.drops: List[dict] = []
+        self._drops: Dict[Tuple[int, int], dict] = {}  # by entry and newest image
 
-    def run(self, executor: Callable, folder: ResultsFolder, done: Iterator[dict], idle: Idle,
+    @property
+    def drops(self) -> List[dict]:
+        """What was not asked about so far: a question and an image each, in order of time."""
+        return list(self._drops.values())
+
+    def run(self, executor: Callable, folder: ResultsFolder, done: Iterator[dict], busy: Busy,
             on_row: Callable[[dict], None], on_old: Callable[[dict], None],
             on_time: Callable[[float], None]) -> None:
         """Replay from the beginning; questions that have a row in `done` are not asked again.
@@ -63,7 +72,7 @@ class Replay:
                     if not belongs(row, self._plan, ask):
                         raise folder.changed(row)
                     rows.append(row)
-                new = self._ask(executor, asks[len(rows):], idle)
+                new = self._ask(executor, asks[len(rows):], busy)
                 self._pass(ns, rows + new)
                 for row in rows:
                     on_old(row)
@@ -79,23 +88,26 @@ class Replay:
         plan, shown = self._plan, {}
         for tick in self._ticks():
             newest = int(np.searchsorted(plan.index.log_ns, tick.ns, 'right')) - 1
-            views = [(entry, plan.views[entry].after(newest)) for entry in tick.entries]
-            views = [(entry, frames) for entry, frames in views if frames]
             asks: List[Ask] = []
-            for entry, frames in views:
+            for entry in tick.entries:
+                frames = plan.views[entry].after(newest)
+                if not frames or shown.get(entry) == frames:  # asked about already
+                    continue
+                limit_s = self._limit_s(entry)
                 if tick.ns < self._free_ns:
                     self._drop(entry, frames, BUSY)
-                elif self._frames_age_s(frames, tick.ns) > self._limit_s(entry):
+                elif limit_s and self._frames_age_s(frames, tick.ns) > limit_s:
                     self._drop(entry, frames, STALE)
-                elif shown.get(entry) != frames:  # else it was asked about already
+                else:
                     shown[entry] = frames
+                    self._drops.pop((entry, max(frames)), None)  # only late
                     number = plan.entries[entry][0]
                     asks += [Ask(newest, number, phrasing, frames)
                              for phrasing in range(len(plan.questions[number].phrasings))]
             if asks:
                 yield tick.ns, asks
 
-    def _ask(self, executor: Callable, asks: List[Ask], idle: Idle) -> List[dict]:
+    def _ask(self, executor: Callable, asks: List[Ask], busy: Busy) -> List[dict]:
         """Ask together and return the rows."""
         if not asks:
             return []
@@ -109,8 +121,7 @@ class Replay:
             if part.questions[ask.question].source == WINDOW:
                 decode(frames)  # the node prepares its windows as images arrive
             ready.append(without_broken(part, ask, frames))
-        engine = executor()
-        futures = [submit(engine, part, ask, frames, idle) for ask, frames in ready]
+        futures = submit(executor(), part, ready, busy, tick=True)
         return [make_row(part, ask, answer_of(future), self._config)
                 for (ask, _), future in zip(ready, futures)]
 
@@ -158,7 +169,7 @@ class Replay:
     def _drop(self, entry: int, frames: Tuple[int, ...], reason: str) -> None:
         plan, newest = self._plan, max(frames)
         number, _ = plan.entries[entry]
-        self.drops.append({
+        self._drops.setdefault((entry, newest), {
             'bag': plan.name, 'camera': plan.index.topics[plan.index.topic[newest]],
             'stamp_ns': int(plan.index.stamp_ns[newest]),
             'log_ns': int(plan.index.log_ns[newest]),
@@ -167,7 +178,7 @@ class Replay:
     def _limit_s(self, entry: int) -> float:
         question = self._plan.questions[self._plan.entries[entry][0]]
         # The newest frame of a window that runs may be as old as the next one is away.
-        return self._max_age_s + question.window_period_s
+        return self._max_age_s and self._max_age_s + question.window_period_s
 
     def _frames_age_s(self, frames: Tuple[int, ...], now_ns: int) -> float:
         index, newest = self._plan.index, max(frames)
@@ -175,6 +186,6 @@ class Replay:
 
 
 def _age_s(stamp_ns: int, log_ns: int, now_ns: int) -> float:
-    """Return the age by the stamp; since receipt without one, or one of another clock."""
-    other = not stamp_ns or abs(log_ns - stamp_ns) > OTHER_CLOCK * SECOND
+    """Return the age by the stamp; since receipt where that is of another clock."""
+    other = abs(log_ns - stamp_ns) > OTHER_CLOCK * SECOND
     return (now_ns - (log_ns if other else stamp_ns)) / SECOND

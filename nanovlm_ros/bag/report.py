@@ -137,10 +137,11 @@ def _timelines(results: Results, question: dict, rows: List[dict]) -> str:
         parts.append(f'<p class="note">{escape(bag)}, {escape(camera)}</p>')
         title = f'{question["id"]} over time in {bag}'
         if kind == 'number':
+            judged = scores(question, some)
             parts.append(plots.points(
                 seconds, [labels.number(row['text']) for row in some],
-                [None if row['truth'] is None else labels.number(first_truth(row))
-                 for row in some], title))
+                [score and score['expected'] for score in judged],
+                [bool(score and score['correct']) for score in judged], title))
         else:
             parts.append(plots.strips(
                 seconds, lanes(question, some) if kind in _STRIPS else {}, colours,

@@ -1,9 +1,11 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The folder of a run, read back and checked."""
+import gc
 import json
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Dict, List
 
@@ -53,20 +55,39 @@ def read_results(folder: Path) -> Results:
     return results
 
 
+_TOGETHER = 1000  # rows that are parsed at once
 _REPEATED = ('bag', 'question', 'prompt', 'prompt_hash', 'camera', 'frame_id', 'text',
              'json_status', 'finish_reason', 'model', 'config')
 
 
 def _lines(path: Path) -> List[dict]:
+    rows: List[dict] = []
     with path.open(encoding='utf-8') as file:
-        rows = []
-        for number, line in enumerate(file, 1):
-            row = _parse(path, line, number)
-            for name in _REPEATED:  # one copy each: a night of bags has many rows
-                if name in row:
-                    row[name] = sys.intern(row[name])
-            rows.append(row)
-        return rows
+        while lines := list(islice(file, _TOGETHER)):
+            rows += _shared(_together(path, lines, len(rows) + 1))
+            gc.freeze()  # rows hold no cycles: looking for them takes a third of a summary's time
+    return rows
+
+
+def _together(path: Path, lines: List[str], first: int) -> List[dict]:
+    """Parse lines at once: so the rows share the names of their fields."""
+    try:
+        return json.loads(f'[{",".join(lines)}]')
+    except ValueError:  # which one is it?
+        return [_parse(path, line, number) for number, line in enumerate(lines, first)]
+
+
+def _shared(rows: List[dict]) -> List[dict]:
+    """Keep one copy of what many rows have."""
+    known: Dict[str, dict] = {}
+    for row in rows:
+        for name in _REPEATED:
+            if name in row:
+                row[name] = sys.intern(row[name])
+        for name in ('images', 'score'):
+            if row.get(name):
+                row[name] = known.setdefault(str(row[name]), row[name])
+    return rows
 
 
 def _parse(path: Path, text: str, number: int) -> dict:

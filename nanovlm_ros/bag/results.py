@@ -16,7 +16,7 @@ from nanovlm_ros.bag.plan import Ask, BagPlan
 from nanovlm_ros.bag.reader import bad
 from nanovlm_ros.types import Answer, ErrorCode, NanoVlmError
 
-RUN, ROWS, DROPPED, MEASURED = 'run.json', 'results.jsonl', 'dropped.jsonl', 'measured.json'
+RUN, ROWS, DROPPED = 'run.json', 'results.jsonl', 'dropped.jsonl'
 
 
 def config_hash(config: dict) -> str:
@@ -30,20 +30,27 @@ def digest(text: str) -> str:
 
 
 def make_row(part: Part, ask: Ask, answer: Answer, config: str) -> dict:
-    """Return the row of an answer; truth and score are added by the one who writes it."""
+    """Return the row of an answer; truth and score are added by the one who writes it.
+
+    Where the newest image has no stamp, that of the row is when it was received; `images` has
+    the stamps as they were recorded.
+    """
     question = part.questions[ask.question]
     newest = max(ask.frames)
     image = answer.images[ask.frames.index(newest)]
     seconds = answer.timings
+    received = [int(part.log_ns[number - part.first]) for number in ask.frames]
+    log_ns = int(part.log_ns[newest - part.first])
     return {
         'bag': part.name, 'question': question.id, 'phrasing': ask.phrasing,
         'prompt': answer.prompt,
         'prompt_hash': digest('\0'.join(
             (question.system_prompt, answer.prompt, question.schema_text))),
-        'camera': image.camera, 'stamp_ns': image.stamp_ns,
-        'log_ns': int(part.log_ns[newest - part.first]), 'frame_id': image.frame_id,
-        'images': [{'stamp_ns': i.stamp_ns, 'frame_id': i.frame_id, 'camera': i.camera,
-                    'width': i.width, 'height': i.height} for i in answer.images],
+        'camera': image.camera, 'stamp_ns': image.stamp_ns or log_ns, 'log_ns': log_ns,
+        'frame_id': image.frame_id,
+        'images': [{'stamp_ns': i.stamp_ns, 'log_ns': at_ns, 'frame_id': i.frame_id,
+                    'camera': i.camera, 'width': i.width, 'height': i.height}
+                   for i, at_ns in zip(answer.images, received)],
         'text': answer.text, 'json': answer.json, 'json_status': answer.json_status.name,
         'finish_reason': answer.finish_reason, 'error_code': int(answer.error_code),
         'error_message': answer.error_message, 'prompt_tokens': answer.prompt_tokens,
@@ -76,9 +83,7 @@ class ResultsFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._refuse_another()
             self._file = open(self.folder / ROWS, 'a+b', buffering=0)
-            self._lock()
-            write_json(self.folder / RUN, self._run)
-            self._cut_torn_line()
+            self._begin()
         except OSError as error:
             raise _full(self.folder, error) from error
         return self
@@ -122,10 +127,20 @@ class ResultsFolder:
             self._file.truncate(before)
             raise _full(self.folder, error) from error
 
+    def _begin(self) -> None:
+        try:
+            self._lock()
+            write_json(self.folder / RUN, self._run)
+            self._cut_torn_line()
+        except BaseException:
+            self._file.close()
+            raise
+
     def _refuse_another(self) -> None:
         path = self.folder / RUN
         if not path.exists():
-            if (self.folder / ROWS).exists():
+            rows = self.folder / ROWS
+            if rows.exists() and rows.stat().st_size:  # empty: the disk was full at the start
                 raise bad(f'{self.folder} has a {ROWS} but no {RUN}, so what it holds is unknown. '
                           'Give another folder by --out.')
             return
@@ -142,7 +157,6 @@ class ResultsFolder:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._file.close()
             raise bad(f'Another run is writing to {self.folder}; wait for it, or give another '
                       'folder by --out.') from error
 
@@ -181,11 +195,3 @@ def write_text(path: Path, text: str) -> None:
         part.replace(path)
     except OSError as error:
         raise _full(path.parent, error) from error
-
-
-def read_measured(folder: Path) -> dict:
-    """Return measured.json of the runs before, or what it would hold before the first."""
-    path = folder / MEASURED
-    if not path.exists():
-        return {'wall_s': 0.0, 'engine_idle_s': 0.0, 'peak_memory_mib': 0.0, 'workers': 1}
-    return json.loads(path.read_text(encoding='utf-8'))

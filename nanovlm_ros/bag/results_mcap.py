@@ -131,6 +131,12 @@ class Types:
         return self._of['std_msgs/msg/Header'](stamp=self.time(ns), frame_id=frame_id)
 
 
+def newest(row: dict) -> dict:
+    """Return the image that a row is about, as it was recorded: without a stamp that is 0."""
+    return next(image for image in row['images'] if (image['camera'], image['log_ns']) == (
+        row['camera'], row['log_ns']))
+
+
 def log_time(row: dict) -> int:
     """Return the time of a row on the bag's clock: its stamp, unless that is of another clock."""
     other = abs(row['stamp_ns'] - row['log_ns']) > _SAME_CLOCK
@@ -140,9 +146,9 @@ def log_time(row: dict) -> int:
 def _messages(rows: List[dict], types: Types) -> Iterator[Tuple[int, str, object]]:
     """Yield (log time, topic, message), in the order of time."""
     def image(row):
-        return log_time(row), row['camera'], row['stamp_ns'], row['bag']
+        return log_time(row), row['camera'], row['stamp_ns'], row['log_ns'], row['bag']
 
-    for (log_ns, camera, _, _), group in groupby(sorted(rows, key=image), key=image):
+    for (log_ns, camera, *_), group in groupby(sorted(rows, key=image), key=image):
         together = list(group)
         for row in together:
             yield log_ns, ANSWERS, answer(row, types)
@@ -157,13 +163,13 @@ def answer(row: dict, types: Types):
     images = [types.ours(
         'ImageRef', header=types.header(i['stamp_ns'], i['frame_id']), camera=i['camera'],
         width=i['width'], height=i['height'],
-        age=(row['stamp_ns'] - i['stamp_ns']) / SECOND + waited)
+        age=(row['stamp_ns'] - (i['stamp_ns'] or i['log_ns'])) / SECOND + waited)
         for i in row['images']]
     names = ('queued', 'preprocess', 'vision', 'prefill', 'decode', 'first_token', 'total')
     timings = types.ours('Timings', **{
         name: float(measured.get(f'{name}_s') or 0) for name in names})
     return types.ours(
-        'Answer', header=types.header(row['stamp_ns'], row['frame_id']),
+        'Answer', header=types.header(newest(row)['stamp_ns'], row['frame_id']),
         request_id=f'{row["question"]}/{row["phrasing"]}', prompt=row['prompt'],
         text=row['text'], json=row['json'], json_status=int(JsonStatus[row['json_status']]),
         finish_reason=row['finish_reason'], images=images, prompt_tokens=row['prompt_tokens'],
@@ -174,14 +180,13 @@ def answer(row: dict, types: Types):
 
 def annotations(rows: List[dict], types: Types):
     """Return question and answer of an image's rows as lines of text in its top left corner."""
-    newest = max(rows[0]['images'], key=lambda image: image['stamp_ns'], default={})
-    size = max(8.0, FONT * newest.get('height', 0))
+    size = max(8.0, FONT * newest(rows[0])['height'])
 
     def color(r, g, b, a):
         return types.foxglove('Color', r=r, g=g, b=b, a=a)
 
     texts = [types.foxglove(
-        'TextAnnotation', timestamp=types.time(row['stamp_ns']),
+        'TextAnnotation', timestamp=types.time(newest(row)['stamp_ns']),
         position=types.foxglove('Point2', x=0.25 * size, y=(1.4 * line + 1.3) * size),
         text=caption(row), font_size=size, text_color=color(*_ink(row), 1.0),
         background_color=color(0.0, 0.0, 0.0, 0.6)) for line, row in enumerate(rows)]

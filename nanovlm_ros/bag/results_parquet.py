@@ -27,7 +27,8 @@ def write_parquet(results: Results) -> None:
     except ImportError as error:
         raise missing('pyarrow', 'results.parquet') from error
     images = pyarrow.list_(pyarrow.struct([
-        ('stamp_ns', pyarrow.int64()), ('frame_id', pyarrow.string()),
+        ('stamp_ns', pyarrow.int64()), ('log_ns', pyarrow.int64()),
+        ('frame_id', pyarrow.string()),
         ('camera', pyarrow.string()), ('width', pyarrow.int32()), ('height', pyarrow.int32())]))
     schema = pyarrow.schema(
         [(name, pyarrow.string()) for name in _TEXTS]

@@ -7,21 +7,20 @@ import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import List, Optional
 
 from nanovlm_ros.bag.engine import EngineSpec
+from nanovlm_ros.bag.measured import Measured, Work
 from nanovlm_ros.bag.part import part_of
 from nanovlm_ros.bag.plan import BagPlan, Sampling, make_plans
 from nanovlm_ros.bag.progress import Bar
-from nanovlm_ros.bag.questions import Question, load_questions
+from nanovlm_ros.bag.questions import load_questions
 from nanovlm_ros.bag.reader import SECOND, bad, named
 from nanovlm_ros.bag.replay import Replay
-from nanovlm_ros.bag.results import (
-    DROPPED, MEASURED, ResultsFolder, config_hash, digest, read_measured, write_json,
-    write_text)
-from nanovlm_ros.bag.throughput import Idle, run_part
+from nanovlm_ros.bag.results import DROPPED, ResultsFolder, config_hash, write_text
+from nanovlm_ros.bag.throughput import run_part
 from nanovlm_ros.bag.truth import Truths, check_labels
-from nanovlm_ros.bag.workers import Done, LocalPool, coordinate, cut, peak_memory_mib
+from nanovlm_ros.bag.workers import Done, LocalPool, coordinate, cut
 from nanovlm_ros.types import ErrorCode
 
 THROUGHPUT, REPLAY = 'throughput', 'replay'
@@ -62,11 +61,12 @@ class Run:
         self._dicts = {question.id: (number, question.as_dict())
                        for number, question in enumerate(self.questions)}
         self._places = {plan.name: number for number, plan in enumerate(self.plans)}
-        self.idle_s, self.peak_memory_mib = 0.0, 0.0
 
     def warnings(self) -> List[str]:
-        """Return sentences about what is odd."""
+        """Return sentences about what is odd; raise about truths that cannot be used."""
         said = check_labels(self.truths)
+        for truths in self.truths:
+            truths.check_usable()
         said += [sentence for plan in self.plans for sentence in plan.warnings()]
         if not self.total:
             raise bad('No question is ever asked. ' + ' '.join(said))
@@ -77,14 +77,13 @@ class Run:
         from nanovlm_ros.bag.scoring import score
 
         number, question = self._dicts[row['question']]
-        truth = self.truths[self._places[row['bag']]].of(
-            number, row['stamp_ns'] or row['log_ns'], row['log_ns'])
-        row['truth'] = truth
+        truths = self.truths[self._places[row['bag']]]
+        row['truth'] = truth = truths.of(number, row['stamp_ns'], row['log_ns'])
         if truth is not None and row['error_code'] == ErrorCode.NONE:
             row['score'] = score(question, row['text'], row['json'], truth)
         return row
 
-    def throughput(self, folder: ResultsFolder) -> None:
+    def throughput(self, folder: ResultsFolder, measured: Measured) -> None:
         """Ask all that has no row yet."""
         asks = ((plan, ask) for plan in self.plans for ask in plan.asks)
         with Bar(self.total) as bar:
@@ -94,19 +93,18 @@ class Run:
                 done += 1
             if done == self.total:
                 return
-            if self.options.workers > 1 or self.options.ray:
-                self._shared(folder, bar, done)
-            else:
-                self._alone(folder, bar, done)
+            measured.begin()
+            ask = self._shared if self.options.workers > 1 or self.options.ray else self._alone
+            ask(folder, bar, measured, done)
 
-    def replay(self, folder: ResultsFolder) -> None:
+    def replay(self, folder: ResultsFolder, measured: Measured) -> None:
         """Replay each bag from its beginning; rows that are there are not asked again."""
-        options, done, drops, idle = self.options, folder.rows(), [], Idle()
+        options, done, drops = self.options, folder.rows(), []
         engines: list = []
 
         def executor():
             if not engines:  # it may be that all rows are there
-                engines.append(options.engine.start())
+                engines.append(self._start(measured))
             return engines[0]
 
         lengths = [(plan.index.stop_ns - plan.index.start_ns) / SECOND for plan in self.plans]
@@ -114,35 +112,34 @@ class Run:
             with Bar(sum(lengths), clock=True) as bar:
                 for number, plan in enumerate(self.plans):
                     replay = Replay(plan, options.cost_s, options.max_age_s, self.config)
-                    replay.run(executor, folder, done, idle,
-                               lambda row: self._write(folder, bar, row), bar.past,
+                    replay.run(executor, folder, done, measured.busy,
+                               lambda row: self._write(folder, bar, measured, row), bar.past,
                                lambda at, before=sum(lengths[:number]): bar.at(before + at))
                     drops += replay.drops
         finally:
-            self._note(idle.seconds, peak_memory_mib())
             for engine in engines:
                 engine.shutdown()
         write_text(folder.folder / DROPPED, ''.join(json.dumps(drop) + '\n' for drop in drops))
 
-    def _alone(self, folder: ResultsFolder, bar: Bar, done: int) -> None:
-        executor, idle = self.options.engine.start(), Idle()
+    def _alone(self, folder: ResultsFolder, bar: Bar, measured: Measured, done: int) -> None:
+        executor = self._start(measured)
         try:
             for plan in self.plans:
                 asks, done = plan.asks[done:], max(0, done - len(plan.asks))
                 if asks:
-                    run_part(executor, part_of(plan, asks), self.options.engine.in_flight, idle,
-                             self.config, lambda row: self._write(folder, bar, row))
+                    run_part(executor, part_of(plan, asks), self.options.engine.in_flight,
+                             measured.busy, self.config,
+                             lambda row: self._write(folder, bar, measured, row))
         finally:
-            self._note(idle.seconds, peak_memory_mib())
             executor.shutdown()
 
-    def _shared(self, folder: ResultsFolder, bar: Bar, done: int) -> None:
+    def _shared(self, folder: ResultsFolder, bar: Bar, measured: Measured, done: int) -> None:
         options = self.options
 
         def on_done(shard: Done) -> None:
-            self._note(shard.idle_s / options.workers, shard.peak_memory_mib)
+            measured.add(shard.work)
             for row in shard.rows:
-                self._write(folder, bar, row)
+                self._write(folder, bar, measured, row)
 
         with self._pool() as pool:
             coordinate(cut(self.plans, done, options.workers), pool, on_done)
@@ -155,13 +152,16 @@ class Run:
             return RayPool(options.engine, self.config, options.workers, options.ray)
         return LocalPool(options.engine, self.config, options.workers)
 
-    def _write(self, folder: ResultsFolder, bar: Bar, row: dict) -> None:
+    def _start(self, measured: Measured):
+        began = time.monotonic()
+        executor = self.options.engine.start()
+        measured.add(Work(loading_s=time.monotonic() - began))
+        return executor
+
+    def _write(self, folder: ResultsFolder, bar: Bar, measured: Measured, row: dict) -> None:
         folder.append(self.finish(row))
         bar.add(row)
-
-    def _note(self, idle_s: float, peak_memory_mib: float) -> None:
-        self.idle_s += idle_s
-        self.peak_memory_mib = max(self.peak_memory_mib, peak_memory_mib)
+        measured.row()
 
     def _document(self) -> dict:
         options = self.options
@@ -175,11 +175,14 @@ class Run:
             'questions': [question.as_dict() for question in self.questions],
             'version': _version()}
         contents = {
-            **document, 'labels': _label_files(options.questions.parent, self.questions),
+            **document, 'truths': [truths.digest() for truths in self.truths],
             'bags': [_identity(plan) for plan in self.plans]}
         bags = [{'name': plan.name, 'path': str(plan.path.resolve()), 'start_ns': plan.start_ns,
                  'end_ns': plan.end_ns} for plan in self.plans]
-        return {'config': config_hash(contents), **document, 'bags': bags}
+        # How many rows a replay will have depends on how long its answers take.
+        planned = self.total if options.mode == THROUGHPUT else None
+        return {'config': config_hash(contents), **document, 'bags': bags,
+                'planned_rows': planned}
 
 
 def run(options: Options) -> int:
@@ -189,15 +192,20 @@ def run(options: Options) -> int:
     for sentence in made.warnings():
         print(f'nanovlm: {sentence}', file=sys.stderr)
     with ResultsFolder(options.out, made.document) as folder:
+        measured = Measured(options.out, began, options.workers)
+        ask = made.replay if options.mode == REPLAY else made.throughput
         try:
-            made.replay(folder) if options.mode == REPLAY else made.throughput(folder)
+            ask(folder, measured)
         except KeyboardInterrupt:
             print(f'\nnanovlm: stopped. {options.out} keeps what was answered; the same command '
                   'goes on from there.', file=sys.stderr)
             return 130
         finally:
-            _write_measured(options, made, time.monotonic() - began)
-        return _finish(options.out)
+            measured.end()
+        began = time.monotonic()
+        code = _finish(options.out)
+        measured.outputs(time.monotonic() - began)
+        return code
 
 
 def _finish(out: Path) -> int:
@@ -208,28 +216,11 @@ def _finish(out: Path) -> int:
     return 0
 
 
-def _write_measured(options: Options, made: Run, seconds: float) -> None:
-    measured = read_measured(options.out)
-    write_json(options.out / MEASURED, {
-        'wall_s': round(measured['wall_s'] + seconds, 3),
-        'engine_idle_s': round(measured['engine_idle_s'] + made.idle_s, 3),
-        'peak_memory_mib': round(max(measured['peak_memory_mib'], made.peak_memory_mib), 1),
-        'workers': options.workers})
-
-
 def _identity(plan: BagPlan) -> dict:
     """Return what tells a bag from another one of the same name, wherever it lies."""
     index = plan.index
     return {'name': plan.name, 'start_ns': plan.start_ns, 'end_ns': plan.end_ns,
-            'topics': index.topics, 'images': digest(
-                index.stamp_ns.tobytes().hex() + index.log_ns.tobytes().hex())}
-
-
-def _label_files(folder: Path, questions: List[Question]) -> Dict[str, str]:
-    """Return the label files by name, each with a digest of its content."""
-    names = sorted({question.truth['labels'] for question in questions
-                    if 'labels' in (question.truth or {})})
-    return {name: digest((folder / name).read_text(encoding='utf-8')) for name in names}
+            'topics': index.topics, 'images': f'{index.checksum:08x}'}
 
 
 def _version() -> str:

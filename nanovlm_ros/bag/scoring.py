@@ -1,6 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """One answer against its truth; docs/metrics.md has the definitions and their sources."""
+import math
 from typing import Any
 
 from nanovlm_ros.bag import labels
@@ -28,7 +29,13 @@ def score(question: dict, text: str, json_text: str, truth: Any) -> dict:
                for one in (truth if isinstance(truth, list) else [truth])]
     if not results:
         raise _unusable(question, truth, 'at least one right answer')
-    return max(results, key=lambda r: (r['correct'], r.get('similarity', 0)))
+    return max(results, key=_goodness)
+
+
+def _goodness(result: dict) -> tuple:
+    error = result.get('error')
+    return (result['correct'], result.get('similarity', 0),
+            -math.inf if error is None else -error)
 
 
 def _exact(question: dict, text: str, truth: Any) -> dict:
@@ -57,7 +64,7 @@ def _choice(question: dict, text: str, truth: Any) -> dict:
 
 def _number(question: dict, text: str, truth: Any) -> dict:
     said, expected = labels.number(text), labels.number(truth)
-    if expected is None:
+    if expected is None or not math.isfinite(expected):
         raise _unusable(question, truth, 'a number')
     if said is None:
         return {'correct': False, 'said': None, 'expected': expected, 'error': None}

@@ -20,12 +20,13 @@ def summarise_system(rows: Sequence[dict], dropped: Sequence[dict], run: dict,
                      measured: Optional[dict] = None) -> dict:
     """Return {'times': {name: {'p50', ...}}, 'metrics', 'dropped'}.
 
-    `measured` is what the run says of itself: wall_s, engine_idle_s, peak_memory_mib. What
-    was not measured is absent.
+    `measured` is what the run says of itself (`measured.Measured`). What was not measured is
+    absent.
     """
     rows = sorted(rows, key=lambda r: (r['bag'], r['stamp_ns'], r['question'], r['phrasing']))
     answered = [row for row in rows if not row['error_code']]
-    return {'times': times(answered), 'metrics': {**_rates(answered), **_run(rows, run, measured)},
+    return {'times': times(answered),
+            'metrics': {**_rates(answered), **_run(len(rows), run, measured)},
             'dropped': drops(rows, dropped) if run.get('mode') == 'replay' else None}
 
 
@@ -55,16 +56,18 @@ def _rates(rows: Sequence[dict]) -> Dict[str, Metric]:
         [row['measured']['decode_s'] for row in some]]).metric(ratio(0, 1))}
 
 
-def _run(rows: Sequence[dict], run: dict, measured: Optional[dict]) -> Dict[str, Metric]:
+def _run(rows: int, run: dict, measured: Optional[dict]) -> Dict[str, Metric]:
     """Return what only the whole run has: one number each, without an interval."""
     found = {}
     measured = measured or {}
     wall = measured.get('wall_s')
     recorded = recorded_seconds(run)
     if wall:
-        found['answers_per_second'] = metric(len(rows) / wall, None, len(rows))
-    if wall and recorded > 0:
-        found['real_time_factor'] = metric(wall / recorded, None, 1)
+        # Those of the last moments before a kill were not timed, and took as long as others.
+        rate = measured['rows'] / wall
+        found['answers_per_second'] = metric(rate, None, measured['rows'])
+        if recorded > 0:
+            found['real_time_factor'] = metric(rows / rate / recorded, None, 1)
     if wall and measured.get('engine_idle_s') is not None:
         found['engine_idle_share'] = metric(measured['engine_idle_s'] / wall, None, 1)
     if measured.get('peak_memory_mib'):
@@ -88,15 +91,18 @@ def drops(rows: Sequence[dict], dropped: Sequence[dict]) -> dict:
 
     A question asked at a frame counts once, whatever its phrasings.
     """
-    asked = {(r['bag'], r['camera'], r['stamp_ns'], r['question']) for r in rows}
-    missed = {(d['bag'], d['camera'], d['stamp_ns'], d['question']): d['reason'] for d in dropped}
-    due = sorted({*asked, *missed}, key=lambda key: (key[0], key[2], key[1], key[3]))
-    keys = [(bag, stamp) for bag, _, stamp, _ in due]
+    def due_at(entry):
+        return tuple(entry[name] for name in ('bag', 'stamp_ns', 'log_ns', 'camera', 'question'))
+
+    asked = set(map(due_at, rows))
+    missed = {due_at(drop): drop['reason'] for drop in dropped}
+    due = sorted({*asked, *missed})
+    keys = [key[:2] for key in due]
     reasons = Counter(missed.values())
     result = {'due': len(due), 'answered': len(asked), 'dropped': len(missed),
               'reasons': dict(sorted(reasons.items())),
               'stale_answers': sum(r['error_code'] == ErrorCode.STALE_IMAGE for r in rows),
-              'questions': dict(sorted(Counter(key[3] for key in missed).items())),
+              'questions': dict(sorted(Counter(key[-1] for key in missed).items())),
               'metrics': {}}
     if due:
         result['metrics']['dropped_share'] = Sums(

@@ -5,13 +5,12 @@
 Questions are handed over in the order of the rows. So those about one frame, and about
 windows that share frames, run together: they share its embedding, prefill and decode.
 """
-import threading
-import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Callable, Deque, Tuple
+from functools import partial
+from typing import Callable, Deque, Dict, List, Sequence, Tuple
 
+from nanovlm_ros.bag.measured import Busy
 from nanovlm_ros.bag.part import Part
 from nanovlm_ros.bag.plan import Ask
 from nanovlm_ros.bag.questions import WINDOW
@@ -22,36 +21,17 @@ from nanovlm_ros.types import Answer, ErrorCode, Frame, GenerationConfig, NanoVl
 # Ends that say nothing about the question: the run stops, and goes on later.
 FATAL = (ErrorCode.OUT_OF_MEMORY, ErrorCode.NOT_READY, ErrorCode.MODEL_ERROR,
          ErrorCode.SHUTTING_DOWN, ErrorCode.CANCELED, ErrorCode.TIMEOUT)
-
-
-@dataclass
-class Idle:
-    """How long the engine had nothing to do while questions were left."""
-
-    seconds: float = 0.0
-    _running: int = 0
-    _since: float = field(default_factory=time.monotonic)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def began(self) -> None:
-        """Count a question that the engine has."""
-        with self._lock:
-            if not self._running:
-                self.seconds += time.monotonic() - self._since
-            self._running += 1
-
-    def ended(self) -> None:
-        """Count one that it has answered."""
-        with self._lock:
-            self._running -= 1
-            self._since = time.monotonic()
+Asked = Tuple[Ask, Tuple[Frame, ...]]
 
 
 def query_of(part: Part, ask: Ask, frames: Tuple[Frame, ...]) -> Query:
-    """Return the query as the node would make it; greedy, without a deadline."""
+    """Return the query as the node would make it; greedy, without a deadline.
+
+    Its id is of its own in a tick: one question may be asked about several cameras.
+    """
     question = part.questions[ask.question]
     return Query(
-        request_id=f'{part.name}-{ask.trigger}-{question.id}-{ask.phrasing}',
+        request_id=f'{part.name}-{ask.trigger}-{ask.frames[-1]}-{question.id}-{ask.phrasing}',
         prompt=question.phrasings[ask.phrasing], frames=frames,
         system_prompt=question.system_prompt, json_schema=question.schema_text,
         # One chunk at the end: nobody reads the text as it grows.
@@ -59,8 +39,7 @@ def query_of(part: Part, ask: Ask, frames: Tuple[Frame, ...]) -> Query:
         config=GenerationConfig(max_new_tokens=question.max_new_tokens))
 
 
-def without_broken(part: Part, ask: Ask, frames: Tuple[Frame, ...]
-                   ) -> Tuple[Ask, Tuple[Frame, ...]]:
+def without_broken(part: Part, ask: Ask, frames: Tuple[Frame, ...]) -> Asked:
     """Leave out of a window what cannot be decoded, as the node's windows do."""
     if part.questions[ask.question].source != WINDOW or all(frame.broken for frame in frames):
         return ask, frames
@@ -68,23 +47,30 @@ def without_broken(part: Part, ask: Ask, frames: Tuple[Frame, ...]
     return ask._replace(frames=tuple(ask.frames[i] for i in good)), tuple(frames[i] for i in good)
 
 
-def submit(executor, part: Part, ask: Ask, frames: Tuple[Frame, ...], idle: Idle
-           ) -> 'Future[Answer]':
-    """Hand a question over; the future has its answer. Raises what the engine refuses."""
-    future: 'Future[Answer]' = Future()
+def submit(executor, part: Part, asked: Sequence[Asked], busy: Busy, tick: bool = False
+           ) -> 'List[Future[Answer]]':
+    """Hand one question over, or all those of a `tick`; the futures have their answers.
+
+    Raises what the engine refuses, with the names of the questions.
+    """
+    queries = [query_of(part, ask, frames) for ask, frames in asked]
+    futures: 'Dict[str, Future[Answer]]' = {query.request_id: Future() for query in queries}
+    hand_over = partial(executor.submit_tick, queries) if tick else partial(
+        executor.submit, *queries)
 
     def on_answer(answer: Answer) -> None:
-        idle.ended()
-        future.set_result(answer)
+        busy.ended()
+        futures[answer.request_id].set_result(answer)
 
-    idle.began()
+    busy.began(len(queries))
     try:
-        executor.submit(query_of(part, ask, frames), lambda chunk: None, on_answer)
+        accepted = hand_over(lambda chunk: None, on_answer)
     except NanoVlmError as error:
-        idle.ended()
-        raise NanoVlmError(error.code, f'Question {part.questions[ask.question].id!r}: '
-                                       f'{error.message}') from error
-    return future
+        busy.ended(len(queries))
+        names = ', '.join(dict.fromkeys(repr(part.questions[ask.question].id) for ask, _ in asked))
+        raise NanoVlmError(error.code, f'Question {names}: {error.message}') from error
+    assert accepted  # the engine misses a tick only while another one runs
+    return list(futures.values())
 
 
 def answer_of(future: 'Future[Answer]') -> Answer:
@@ -97,7 +83,7 @@ def answer_of(future: 'Future[Answer]') -> Answer:
     return answer
 
 
-def run_part(executor, part: Part, in_flight: int, idle: Idle, config: str,
+def run_part(executor, part: Part, in_flight: int, busy: Busy, config: str,
              on_row: Callable[[dict], None]) -> None:
     """Ask everything in a part; `on_row` gets the rows in order."""
     pending: Deque[Tuple[Ask, 'Future[Answer]']] = deque()
@@ -109,9 +95,10 @@ def run_part(executor, part: Part, in_flight: int, idle: Idle, config: str,
     with FrameSource(part) as source:
         shelf = Shelf(source, part)
         for ask in part.asks:
-            ask, frames = without_broken(part, ask, shelf.take(ask.frames, ask.trigger))
+            asked = without_broken(part, ask, shelf.take(ask.frames, ask.trigger))
             while len(pending) >= in_flight or (pending and pending[0][1].done()):
                 hand_on()
-            pending.append((ask, submit(executor, part, ask, frames, idle)))
+            future, = submit(executor, part, [asked], busy)
+            pending.append((asked[0], future))
         while pending:
             hand_on()

@@ -8,13 +8,17 @@ A label file is JSONL. A line has a range, half open, and any fields:
 which images were received. `"bag": NAME` keeps a line to one bag.
 """
 import json
+import math
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence
 
+from nanovlm_ros.bag.labels import canonical
 from nanovlm_ros.bag.plan import BagPlan
 from nanovlm_ros.bag.questions import Question
 from nanovlm_ros.bag.reader import SECOND, Bag, bad
+from nanovlm_ros.bag.results import digest
+from nanovlm_ros.bag.scoring import score
 
 RANGES = (('start_ns', 'end_ns'), ('start', 'end'))
 
@@ -46,12 +50,16 @@ class Timeline:
             return None
         return self._spans[place].value
 
+    def values(self) -> list:
+        """Return what holds when, as JSON."""
+        return [(span.start_ns, span.end_ns, span.value) for span in self._spans]
+
 
 class Truths:
     """The truth of each question at each image of one bag."""
 
     def __init__(self, plan: BagPlan, questions: Sequence[Question], folder: Path):
-        self._questions = list(questions)
+        self._plan, self._questions = plan, list(questions)
         self.unmatched: Dict[int, str] = {}       # questions without any, and why
         self._files: Dict[Path, List[dict]] = {}
         self._stamped: Dict[int, Timeline] = {}   # by the stamps of images
@@ -75,6 +83,25 @@ class Truths:
                 if value is not None:
                     return value
         return None
+
+    def digest(self) -> str:
+        """Return a digest of the truths of label files and topics."""
+        return digest(canonical([
+            (number, timeline.values()) for timelines in (self._stamped, self._received)
+            for number, timeline in timelines.items()]))
+
+    def check_usable(self) -> None:
+        """Raise what scoring would raise, for each truth that an answer may meet."""
+        index = self._plan.index
+        # Any frame of a window is its newest where those after it cannot be decoded.
+        met = {(ask.question, frame) for ask in self._plan.asks for frame in ask.frames}
+        truths = {}
+        for number, frame in sorted(met):
+            truth = self.of(number, int(index.stamp_ns[frame]), int(index.log_ns[frame]))
+            if truth is not None:
+                truths[number, canonical(truth)] = truth
+        for (number, text), truth in truths.items():
+            score(self._questions[number].as_dict(), '', text, truth)
 
     def _read_labels(self, plan: BagPlan, number: int, question: Question, folder: Path) -> None:
         path, field = folder / question.truth['labels'], question.truth['field']
@@ -153,7 +180,7 @@ def read_labels(path: Path) -> List[dict]:
         except ValueError as error:
             raise bad(f'{path}, line {number}: this is not JSON: {error}.') from error
         ranges = [r for r in RANGES if isinstance(entry, dict) and all(
-            isinstance(entry.get(key), (int, float)) for key in r)]
+            isinstance(entry.get(key), (int, float)) and math.isfinite(entry[key]) for key in r)]
         if len(ranges) != 1:
             raise bad(f'{path}, line {number}: a label needs either `start_ns` and `end_ns` or '
                       '`start` and `end` as numbers.')
@@ -183,7 +210,8 @@ def _field(message, question: Question, msgtype: str) -> Any:
         except ValueError as error:
             raise bad(f'Question {question.id!r}: a message on {question.truth["topic"]} holds '
                       f'{value[:60]!r}, which is not JSON.') from error
-    if not isinstance(value, (str, int, float, bool, list)):
+    if not all(isinstance(part, (str, int, float, bool))
+               for part in (value if isinstance(value, list) else [value])):
         raise bad(f'Question {question.id!r}: {question.truth["field"]!r} of {msgtype} is a '
                   f'{type(value).__name__}; name one of its fields, as in "pose.position.x".')
     return value

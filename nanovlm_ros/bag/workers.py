@@ -9,17 +9,18 @@ the order of the plan.
 import logging
 import multiprocessing
 import os
-import resource
 import signal
+import time
 from collections import deque
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from nanovlm_ros.bag.engine import EngineSpec
+from nanovlm_ros.bag.measured import Busy, Work, peak_memory_mib
 from nanovlm_ros.bag.part import Part, part_of
 from nanovlm_ros.bag.plan import BagPlan
-from nanovlm_ros.bag.throughput import Idle, run_part
+from nanovlm_ros.bag.throughput import run_part
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 LOG = logging.getLogger(__name__)
@@ -46,8 +47,7 @@ class Done(NamedTuple):
 
     rows: List[dict]
     error: Optional[Tuple[int, str]] = None   # code and sentence
-    idle_s: float = 0.0
-    peak_memory_mib: float = 0.0
+    work: Work = Work()
 
 
 def cut(plans: Sequence[BagPlan], done: int, workers: int) -> List[Shard]:
@@ -110,15 +110,16 @@ class Desk:
     def do(self, part: Part) -> Done:
         """Answer a part; an error comes with the rows before it."""
         rows: List[dict] = []
-        idle, error = Idle(), None
+        busy, error, loading_s = Busy(), None, 0.0
         try:
             if self._executor is None:
+                began = time.monotonic()
                 self._executor = self._spec.start()
-                idle = Idle()
-            run_part(self._executor, part, self._spec.in_flight, idle, self._config, rows.append)
+                loading_s = time.monotonic() - began
+            run_part(self._executor, part, self._spec.in_flight, busy, self._config, rows.append)
         except NanoVlmError as caught:
             error = int(caught.code), caught.message
-        return Done(rows, error, idle.seconds, peak_memory_mib())
+        return Done(rows, error, Work(busy.seconds, loading_s, peak_memory_mib()))
 
 
 class LocalPool:
@@ -201,17 +202,16 @@ def _serve(connection, spec: EngineSpec, config: str) -> None:
             return
 
 
-def thread_settings(workers: int) -> Dict[str, str]:
-    """Return the environment by which workers share the cores; what the user set stays."""
-    each = str(max(1, (os.cpu_count() or 1) // workers))
-    return {name: os.environ.get(name, each) for name in THREADS}
+def thread_settings(cores: int) -> Dict[str, str]:
+    """Return the environment of a worker that has some cores; what the user set stays."""
+    return {name: os.environ.get(name, str(cores)) for name in THREADS}
 
 
 @contextmanager
 def threads_for(workers: int) -> Iterator[None]:
     """Processes that are started inside take their share of the cores."""
     before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(thread_settings(workers))
+    os.environ.update(thread_settings(max(1, (os.cpu_count() or 1) // workers)))
     try:
         yield
     finally:
@@ -220,8 +220,3 @@ def threads_for(workers: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def peak_memory_mib() -> float:
-    """Return the largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,6 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Ask an engine about recorded bags, score the answers, and compare two such runs."""
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +16,6 @@ EXAMPLES = '''examples:
 
 def add_arguments(parser) -> None:
     """Add the subcommands run and diff."""
-    from argparse import RawDescriptionHelpFormatter
-
     from nanovlm_ros.bag import diff
 
     parser.epilog, parser.formatter_class = EXAMPLES, RawDescriptionHelpFormatter
@@ -52,7 +51,8 @@ def add_run_arguments(parser) -> None:
     parser.add_argument('--cost', type=seconds, metavar='S',
                         help='replay: seconds the answers of a tick take (default: measured)')
     parser.add_argument('--max-image-age', type=seconds, default=2.0, metavar='S',
-                        help='replay: older images are not asked about (default: %(default)s)')
+                        help='replay: older images are not asked about; 0: any age, as in the '
+                             'node (default: %(default)s)')
     parser.add_argument('--workers', type=positive, default=1, metavar='N',
                         help='processes, or actors of Ray, with an engine each (default: 1)')
     parser.add_argument('--ray', default='', metavar='ADDRESS',
@@ -96,9 +96,12 @@ def run_bags(arguments) -> int:
 
 def seconds(text: str) -> float:
     """Read a number of seconds, 0 or more."""
-    value = float(text)
-    if not value >= 0:
-        raise ValueError(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float('inf'):
+        raise ArgumentTypeError(f'{text!r} is no time; give seconds, 0 or more, such as 2.5.')
     return value
 
 

@@ -19,9 +19,9 @@ SIGNS = ['EXIT 12', 'UNIT 62', 'KEEP OUT', 'LAB 3']
 def question(name: str, score: str, **changes) -> dict:
     """Return a normalised question."""
     return {'id': name, 'phrasings': [f'{name}?'], 'json_schema': None, 'source': 'latest',
-            'window_frames': 0, 'window_period_s': 0.0, 'cameras': [], 'period_s': 0.0,
-            'stamps': [], 'score': score, 'choices': [], 'tolerance': 0.0, 'field_scores': {},
-            'event': '', 'truth': {'labels': 'labels.jsonl', 'field': name},
+            'window_frames': 1, 'window_period_s': 0.0, 'window_mode': 'rolling', 'cameras': [],
+            'period_s': 0.0, 'stamps': [], 'score': score, 'choices': [], 'tolerance': 0.0,
+            'field_scores': {}, 'event': '', 'truth': {'labels': 'labels.jsonl', 'field': name},
             'system_prompt': '', 'max_new_tokens': 32, **changes}
 
 
@@ -86,7 +86,8 @@ def row(asked: dict, number: int, said, truth, phrasing: int, random, bag: str) 
         'bag': bag, 'question': asked['id'], 'phrasing': phrasing,
         'prompt': asked['phrasings'][phrasing], 'prompt_hash': '0123456789ab', 'camera': CAMERA,
         'stamp_ns': stamp, 'log_ns': stamp + 3_000_000, 'frame_id': 'camera_optical_frame',
-        'images': [{'stamp_ns': stamp, 'frame_id': 'camera_optical_frame', 'camera': CAMERA,
+        'images': [{'stamp_ns': stamp, 'log_ns': stamp + 3_000_000,
+                    'frame_id': 'camera_optical_frame', 'camera': CAMERA,
                     'width': 64, 'height': 48}],
         'text': text, 'json': document,
         'json_status': ('NOT_REQUESTED' if asked['json_schema'] is None else
@@ -126,7 +127,8 @@ def run(some: List[dict], mode: str = 'throughput', bag_path: str = 'drive.mcap'
                       'end_ns': max(one['log_ns'] for one in some if one['bag'] == name)}
                      for name in names],
             'questions': questions(), 'sampling': {'every': 1}, 'version': '0.1.0',
-            'replay': {'cost_s': 0.3} if mode == 'replay' else None}
+            'replay': {'cost_s': 0.3} if mode == 'replay' else None,
+            'planned_rows': None if mode == 'replay' else len(some)}
 
 
 def write(folder: Path, some: List[dict], dropped=(), measured=None, **changes) -> Path:

@@ -1,6 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Intervals hold the truth as often as they say, for neighbours that are alike as well."""
+import time
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,18 @@ def test_percentiles_use_the_same_blocks():
     index = (starts[:, :, None] + np.arange(length)).reshape(1000, -1)[:, :50] % 50
     expected = np.percentile(np.median(series[index], axis=1), [2.5, 97.5])
     assert bootstrap.of_percentiles(series, [50])[0] == pytest.approx(expected)
+
+
+def test_a_night_of_answers_takes_seconds_and_has_the_interval_of_the_normal_law():
+    n = 400_000
+    series = np.random.default_rng(6).random(n)
+    began = time.process_time()
+    (low, high), = bootstrap.of_percentiles(series, [50])
+    assert time.process_time() - began < 20
+    error = 1.96 * 0.5 / np.sqrt(n)
+    assert (low, high) == pytest.approx(
+        (np.median(series) - error, np.median(series) + error), abs=0.25 * error)
+    assert bootstrap.block_length(series) == n // bootstrap.MOST_BLOCKS
 
 
 def test_the_interval_of_sticky_answers_holds_the_truth_as_often_as_it_says():

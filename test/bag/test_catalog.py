@@ -38,7 +38,7 @@ def test_differences_have_their_sign(value, unit, text):
 def test_every_metric_that_is_made_has_a_title_and_a_definition(tmp_path):
     kept, dropped = synthetic.as_replay(synthetic.rows(40))
     summary = summarise(read_results(synthetic.write(tmp_path, kept, dropped, {
-        'wall_s': 1.0, 'engine_idle_s': 0.1, 'peak_memory_mib': 1.0})))
+        'rows': 40, 'wall_s': 1.0, 'engine_idle_s': 0.1, 'peak_memory_mib': 1.0})))
     names = {*summary['overall']['metrics'], *summary['system']['metrics'],
              *summary['system']['dropped']['metrics']}
     for found in summary['questions'].values():

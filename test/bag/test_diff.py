@@ -106,6 +106,15 @@ def test_pairs_beat_two_intervals(tmp_path):
     assert change.verdict == 'worse' and -0.05 < change.difference['value'] < 0
 
 
+def test_a_run_that_was_stopped_is_not_compared(good, tmp_path, capsys):
+    rows = synthetic.rows(300)
+    half = folder(tmp_path / 'half', rows[:900], planned_rows=len(rows))
+    for pair in ((good, half), (half, good)):
+        assert run(*pair) == 2
+        assert f'{half} has 900 of {len(rows)} rows; its run was stopped' in \
+            capsys.readouterr().err
+
+
 def test_only_rows_of_both_count(good, tmp_path, capsys):
     assert run(good, folder(tmp_path / 'half', synthetic.rows(150))) == 0
     out = capsys.readouterr().out

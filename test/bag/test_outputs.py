@@ -14,7 +14,8 @@ from nanovlm_ros.types import NanoVlmError
 
 @pytest.fixture
 def folder(tmp_path):
-    return synthetic.write(tmp_path / 'run', synthetic.rows(20), measured={'wall_s': 3.0})
+    return synthetic.write(tmp_path / 'run', synthetic.rows(20),
+                           measured={'rows': 160, 'wall_s': 3.0})
 
 
 def test_everything_is_written_and_nothing_else(folder):
@@ -74,6 +75,13 @@ def test_a_row_that_is_cut_short_is_a_sentence_with_its_line(folder):
     (folder / 'results.jsonl').write_text(text[:-100])
     with pytest.raises(NanoVlmError, match='line 160, is not JSON.*it resumes'):
         read_results(folder)
+
+
+def test_rows_share_what_they_have_in_common(folder):
+    one, other = read_results(folder).rows_of('person')[:2]  # of one image
+    assert one['images'] is other['images'] and one['camera'] is other['camera']
+    assert all(a is b for a, b in zip(one, other)) and all(
+        a is b for a, b in zip(one['measured'], other['measured']))
 
 
 def test_rows_of_another_run_are_a_sentence(folder):

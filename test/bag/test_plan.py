@@ -43,15 +43,17 @@ def test_a_question_has_a_period_or_stamps_of_its_own(tmp_path):
     assert any('not asked at 5 s' in sentence for sentence in made.warnings())
 
 
-def test_a_window_fills_and_slides_by_its_period(tmp_path):
-    made = plan(tmp_path, {'window': {'frames': 3, 'period': 0.2}})
-    assert shown(made) == [(0,), (0, 2), (0, 2, 4), (2, 4, 6), (4, 6, 8)]
+@pytest.mark.parametrize('mode, then', [
+    ('exact', [(2, 4, 6), (4, 6, 8)]), ('rolling', [(4, 6), (4, 6, 8)])])
+def test_a_window_fills_and_then_slides_or_goes_on_with_its_newer_half(tmp_path, mode, then):
+    made = plan(tmp_path, {'window': {'frames': 3, 'period': 0.2, 'mode': mode}})
+    assert shown(made) == [(0,), (0, 2), (0, 2, 4), *then]
 
 
 def test_a_clock_that_goes_back_empties_the_window_and_is_said(tmp_path):
     messages = film(4) + [(at + 0.4, message) for at, message in film(4)]
     made = plan(tmp_path, {'window': {'frames': 3, 'period': 0}}, topics={TOPIC: messages})
-    assert shown(made)[3:6] == [(1, 2, 3), (4,), (4, 5)]
+    assert shown(made)[2:6] == [(0, 1, 2), (2, 3), (4,), (4, 5)]
     sentence, = made.warnings()
     assert 'go back 1 times, first by 0.300 s at 0.400 s' in sentence
 

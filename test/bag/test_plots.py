@@ -46,13 +46,16 @@ def test_an_hour_of_answers_stays_small():
                         'title')
     assert len(html) < 300_000
     dots = plots.points(seconds, random.integers(0, 5, 36_000).tolist(),
-                        random.integers(0, 5, 36_000).tolist(), 'title')
+                        random.integers(0, 5, 36_000).tolist(), random.random(36_000) < .9,
+                        'title')
     assert len(dots) < 1_000_000
 
 
 def test_points_tell_right_from_wrong():
-    html = plots.points([0, 1, 2], [1.0, 3.0, None], [1.0, 2.0, 2.0], 'title')
-    assert len(of_class(html, 'c0')) == 1 and len(of_class(html, 'bad')) == 1
+    html = plots.points([0, 1, 2, 3, 4], [1.0, 3.0, None, 2.0, 9.0], [1.0, 2.0, 2.0, 1.0, None],
+                        [True, False, False, True, False], 'title')
+    # One off may be right; without a truth nothing is wrong.
+    assert len(of_class(html, 'c0')) == 3 and len(of_class(html, 'bad')) == 1
     assert len(of_class(html, 'truth')) == 1
 
 
@@ -77,8 +80,8 @@ def test_a_gauge_draws_value_and_interval():
 
 @pytest.mark.parametrize('draw', [
     lambda: plots.strips([5.0], {'said': ['<x> & "y"']}, {}, {'w': ([1], 'bad')}, '<t>'),
-    lambda: plots.points([5.0], [3.0], [3.0], '<t>'),
-    lambda: plots.points([0, 1], [-2.5, None], [None, None], 't'),
+    lambda: plots.points([5.0], [3.0], [3.0], [True], '<t>'),
+    lambda: plots.points([0, 1], [-2.5, None], [None, None], [False, False], 't'),
     lambda: plots.histogram([0.0], {}, 'ms', '<t>'),
     lambda: plots.stacked([1.0], ['a'], ['a', 'b'], {'a': 'c0', 'b': 'c1'}, 't')])
 def test_little_data_and_strange_text_are_drawn_all_the_same(draw):
@@ -87,4 +90,4 @@ def test_little_data_and_strange_text_are_drawn_all_the_same(draw):
 
 def test_nothing_is_drawn_of_nothing():
     assert plots.strips([], {}, {}, {}, 't') == ''
-    assert plots.points([0.0], [None], [None], 't') == ''
+    assert plots.points([0.0], [None], [None], [False], 't') == ''

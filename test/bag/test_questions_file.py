@@ -21,7 +21,8 @@ def test_what_is_not_said_has_a_default(tmp_path):
     question, = read(tmp_path, {})
     assert question.as_dict() == {
         'id': 'q0', 'phrasings': ['ask 0'], 'json_schema': None, 'source': 'latest',
-        'window_frames': 1, 'window_period_s': 0.0, 'cameras': [], 'period_s': 0.0, 'stamps': [],
+        'window_frames': 1, 'window_period_s': 0.0, 'window_mode': 'rolling', 'cameras': [],
+        'period_s': 0.0, 'stamps': [],
         'score': 'normalised', 'choices': [], 'tolerance': 0.0, 'field_scores': {}, 'event': '',
         'truth': None, 'system_prompt': '', 'max_new_tokens': 128}
 
@@ -65,7 +66,10 @@ def test_the_example_shows_every_key():
     ({'json_schema': SCHEMA, 'fields': {'window': 'exact'}}, "'window'"),
     ({'json_schema': SCHEMA, 'fields': {'door': 'json'}}, 'fields.door'),
     ({'json_schema': SCHEMA, 'truth': {'constant': {'door': 'ajar'}}}, 'no answer could be right'),
-    ({'score': 'choice', 'choices': ['a'], 'truth': {'constant': 'b'}}, 'choices'),
+    ({'window': {'frames': 2, 'mode': 'sing'}}, 'window.mode'),
+    ({'score': 'choice', 'choices': ['a', 'b'], 'event': 'opened'}, '`event`'),
+    ({'score': 'number', 'event': 'many'}, '`event`'),
+    ({'score': 'yes_no', 'event': 'Perhaps.'}, '`event`'),
     ({'truth': 'Yes.'}, '`truth`'), ({'truth': {'labels': 'x.jsonl'}}, 'field'),
     ({'truth': {'constant': 1, 'topic': '/x'}}, '`truth`'),
     ({'max_new_tokens': 0}, 'max_new_tokens')])
@@ -79,6 +83,8 @@ def test_a_mistake_names_file_line_and_key(tmp_path, question, said):
 
 @pytest.mark.parametrize('text, said', [
     ('', 'no list'), ('questions: []', 'no list'), ('questions: [', 'not YAML'),
+    ('questions: [{id: a, prompt: x, stamps: [.inf]}]', '`stamps`'),
+    ('questions: [{id: a, prompt: x, stamps: [.nan]}]', '`stamps`'),
     ('questions: [7]', 'mapping'), ('question: []', 'no list'),
     ('questions: [{id: a, prompt: x}]\nother: 1', "'other' is unknown"),
     ('questions:\n- {id: a, prompt: x}\n- {id: a, prompt: y}', 'line 3')])

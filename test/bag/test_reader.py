@@ -98,6 +98,21 @@ def test_a_truncated_bag_says_how_to_mend_it(tmp_path):
     assert f'mcap recover {path}' in refused(path)
 
 
+@pytest.mark.parametrize('encoding', ['jsonschema', 'protobuf'])
+def test_a_channel_of_another_world_says_how_to_leave_it_out(tmp_path, encoding):
+    from mcap.writer import Writer
+    path = tmp_path / 'night.mcap'
+    with path.open('wb') as file:
+        writer = Writer(file)
+        writer.start('ros2')
+        schema = writer.register_schema('foxglove.Log', encoding, b'{}')
+        channel = writer.register_channel('/log', encoding, schema)
+        writer.add_message(channel, ns(0), b'{}', ns(0))
+        writer.finish()
+    said = refused(path)
+    assert repr(encoding) in said and f'mcap filter {path} -o' in said and 'cut short' not in said
+
+
 def test_a_damaged_database_says_how_to_mend_it(tmp_path):
     path = write_bag(tmp_path / 'night', kind='sqlite3') / 'night.db3'
     path.write_bytes(path.read_bytes()[:5000])

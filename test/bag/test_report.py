@@ -15,7 +15,8 @@ from nanovlm_ros.bag.result_folder import read_results
 
 
 def page_of(folder, rows, dropped=(), pictures=synthetic.picture, **changes):
-    results = read_results(synthetic.write(folder, rows, dropped, {'wall_s': 9.0}, **changes))
+    results = read_results(synthetic.write(
+        folder, rows, dropped, {'rows': 9, 'wall_s': 9.0}, **changes))
     return report(results, summarise(results), pictures)
 
 
@@ -58,6 +59,15 @@ def test_the_scores_are_those_of_the_summary(page, tmp_path):
     right = summary['questions']['door']['metrics']['accuracy']
     assert f'<td class="n">{100 * right["value"]:.1f} %</td>' in page
     assert f'{100 * right["low"]:.1f} to {100 * right["high"]:.1f} %' in page
+
+
+def test_a_number_within_the_tolerance_is_not_drawn_as_wrong(tmp_path):
+    asked = synthetic.question('boxes', 'number', tolerance=1)
+    rows = [{**row, 'truth': [5, 2], 'text': '3',
+             'score': synthetic.scoring.score(asked, '3', '', [5, 2])}
+            for row in synthetic.rows(4) if row['question'] == 'boxes']
+    page = page_of(tmp_path, rows, questions=[asked])
+    assert '<circle' in page and not re.search(r'<circle[^>]*class="bad"', page)
 
 
 def test_no_text_of_users_models_or_bags_becomes_markup(tmp_path):

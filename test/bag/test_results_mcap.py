@@ -144,12 +144,24 @@ def test_the_index_lets_a_player_seek(path, rows):
 
 
 def test_a_stamp_of_another_clock_is_logged_when_it_came(tmp_path, rows):
-    other = [{**row, 'stamp_ns': row['stamp_ns'] - synthetic.START} for row in rows[:8]]
+    other = [{**row, 'stamp_ns': 5, 'images': [{**row['images'][0], 'stamp_ns': 5}]}
+             for row in rows[:8]]
     results_mcap.write_mcap(read_results(synthetic.write(tmp_path, other)))
     for topic, _, log_ns, message in with_rosbags(tmp_path / 'results.mcap'):
         assert log_ns == other[0]['log_ns']
         if topic == results_mcap.ANSWERS:
-            assert ns(message.header.stamp) == other[0]['stamp_ns']
+            assert ns(message.header.stamp) == 5
+
+
+def test_an_image_without_a_stamp_is_logged_when_it_came_and_has_none_here_either(tmp_path, rows):
+    row = {**rows[0], 'stamp_ns': rows[0]['log_ns'],
+           'images': [{**rows[0]['images'][0], 'stamp_ns': 0}]}
+    results_mcap.write_mcap(read_results(synthetic.write(tmp_path, [row])))
+    for topic, _, log_ns, message in with_rosbags(tmp_path / 'results.mcap'):
+        assert log_ns == row['log_ns']
+        if topic == results_mcap.ANSWERS:
+            assert ns(message.header.stamp) == ns(message.images[0].header.stamp) == 0
+            assert message.images[0].age == 0
 
 
 def test_errors_are_drawn_as_errors():

@@ -30,7 +30,7 @@ from nanovlm_ros import msg  # noqa: E402
 DEMO = ROOT / 'demo' / 'bag'
 TOPIC = '/camera/image/compressed'
 END_S, STEP = 2.2, 5    # about each 5th image
-WINDOW = {'frames': 4, 'period': 0.5}
+WINDOW = {'frames': 4, 'period': 0.25}
 SCHEMA = {'type': 'object', 'properties': {
     'door': {'enum': ['open', 'closed', None]}, 'boxes': {'type': 'integer'}},
     'required': ['door', 'boxes'], 'additionalProperties': False}
@@ -62,13 +62,13 @@ def recorded():
             yield new
 
 
-def ask_node():
+def ask_node(**parameters):
     """Answers of the node, one image after another, in the order of the rows."""
     from nanovlm_ros.engine.loader import load
 
     robot = Robot(lambda: load(max_sequences=4), compressed=True, max_image_age=0.0,
-                  window__enabled=True, window__mode='exact', window__frames=WINDOW['frames'],
-                  window__period=WINDOW['period'])
+                  window__enabled=True, window__frames=WINDOW['frames'],
+                  window__period=WINDOW['period'], **parameters)
     client, answers = Client(), []
     try:
         for number, message in enumerate(recorded()):
@@ -88,15 +88,19 @@ def ask_node():
     return answers
 
 
-def test_the_node_and_the_evaluator_give_the_same_answers(tmp_path, evaluate):
-    options = Options([DEMO], write_questions(tmp_path, *QUESTIONS), tmp_path / 'out',
+@pytest.mark.parametrize('mode', ['', 'rolling', 'exact'])
+def test_the_node_and_the_evaluator_give_the_same_answers(tmp_path, evaluate, mode):
+    questions = [{**q, 'window': {**q['window'], **({'mode': mode} if mode else {})}}
+                 if 'window' in q else q for q in QUESTIONS]
+    options = Options([DEMO], write_questions(tmp_path, *questions), tmp_path / 'out',
                       EngineSpec(), Sampling(end_s=END_S, every=STEP))
     assert evaluate(options)[0] == 0
     rows = [(r['prompt'], r['text'], r['json'], len(r['images']), r['stamp_ns'])
             for r in read_lines(tmp_path / 'out' / 'results.jsonl')]
-    assert rows == ask_node()
+    assert rows == ask_node(**({'window__mode': mode} if mode else {}))
     assert len({text for _, text, _, _, _ in rows}) > 3
-    assert max(count for _, _, _, count, _ in rows) == WINDOW['frames']
+    counts = [count for prompt, _, _, count, _ in rows if prompt == QUESTIONS[-1]['prompt']]
+    assert counts == [1, 2, 4, 4, 4 if mode == 'exact' else 3]
 
 
 def test_a_replay_misses_what_the_live_loop_misses(tmp_path, evaluate, options):
@@ -124,7 +128,7 @@ def test_a_replay_misses_what_the_live_loop_misses(tmp_path, evaluate, options):
     bag = write_bag(tmp_path / 'day', {'/image': [
         (at, image(value, round((1000 + at) * 1e9))) for at, value in heard]})
     evaluate(options, bags=[bag], engine=spec, mode=REPLAY, questions=write_questions(
-        tmp_path, {'prompt': 'hello', 'period': period}), max_age_s=1e6)
+        tmp_path, {'prompt': 'hello', 'period': period}), max_age_s=0.0)
     drops = read_lines(options.out / 'dropped.jsonl')
     rows = read_lines(options.out / 'results.jsonl')
     assert len(drops) == pytest.approx(missed, rel=0.05, abs=2)

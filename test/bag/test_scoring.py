@@ -78,6 +78,12 @@ def test_a_number_may_be_off_by_the_tolerance():
         'correct': False, 'said': None, 'expected': 3.0, 'error': None}
 
 
+def test_of_alternatives_the_nearest_number_counts():
+    assert score(question('q', 'number'), '4', '', [10, 5]) == {
+        'correct': False, 'said': 4.0, 'expected': 5.0, 'error': 1.0}
+    assert score(question('q', 'number', tolerance=9), '4', '', [10, 5])['error'] == 1
+
+
 def test_json_is_judged_field_by_field():
     asked = question('q', 'json', field_scores={'note': 'normalised', 'boxes': 'number'},
                      tolerance=1)
@@ -113,9 +119,10 @@ def test_an_unknown_kind_is_an_error_that_lists_those_there_are():
         score(question('q', 'vibes'), '', '', '')
 
 
-def test_a_number_cannot_be_compared_with_a_word():
-    with pytest.raises(NanoVlmError, match="truth 'many' of question 'q' is not a number"):
-        score(question('q', 'number'), '3', '', 'many')
+@pytest.mark.parametrize('truth', ['many', float('nan'), float('inf')])
+def test_a_number_cannot_be_compared_with_what_is_none(truth):
+    with pytest.raises(NanoVlmError, match=f"truth {truth!r} of question 'q' is not a number"):
+        score(question('q', 'number'), '3', '', truth)
 
 
 def test_without_rapidfuzz_the_error_names_the_extra(monkeypatch):

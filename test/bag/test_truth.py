@@ -63,6 +63,7 @@ def test_a_topic_of_json_text_is_read_for_a_json_score(truths):
     ([{'bag': 'day', 'start': 0, 'end': 1, 'door': 1}], "for the bag 'night'"),
     ([{'start': 0, 'end': 2, 'door': 1}, {'start': 1, 'end': 3, 'door': 2}], 'lines 1 and 2'),
     ([{'start': 1, 'end': 1, 'door': 1}], 'line 1: the range'),
+    ([{'start': 1, 'end': float('inf'), 'door': 1}], 'line 1: a label needs'),
     ([{'from': 0, 'door': 1}], 'line 1: a label needs'), (['x'], 'line 1: a label needs')])
 def test_labels_that_match_nothing_or_are_broken_are_refused(truths, lines, said):
     with pytest.raises(NanoVlmError, match=said):

@@ -64,11 +64,13 @@ def test_what_cannot_be_run_is_one_sentence_and_1(fake_engine, command, capsys, 
 
 
 @pytest.mark.parametrize('more', [
-    ['--every', '0'], ['--period', '-1'], ['--mode', 'sing'], ['--workers', 'x']])
-def test_wrong_options_end_with_2(command, more):
+    ['--every', '0'], ['--period', '-1'], ['--mode', 'sing'], ['--workers', 'x'],
+    ['--start', 'inf'], ['--period', 'inf'], ['--cost', 'nan']])
+def test_wrong_options_end_with_2(command, capsys, more):
     with pytest.raises(SystemExit) as caught:
         cli.main([*command, *more])
     assert caught.value.code == 2
+    assert f'argument {more[0]}: ' in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_named(command, capsys):
@@ -89,6 +91,12 @@ def test_what_is_not_installed_is_named_with_the_fix(fake_engine, command, monke
     assert cli.main(command) == 1
     assert capsys.readouterr().err == (
         'nanovlm: `nanovlm eval` needs sing_a_song; `pip install "nanovlm_ros[eval]"`.\n')
+
+
+def test_help_says_that_age_0_is_no_limit_as_in_the_node(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['eval', 'run', '--help'])
+    assert '0: any age' in ' '.join(capsys.readouterr().out.split())
 
 
 def test_help_shows_how_it_is_used(capsys):
