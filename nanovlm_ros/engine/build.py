@@ -1,12 +1,14 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The build cache: compiled libraries and packed weights, made once and found by content.
+"""The build cache: compiled libraries and converted weights, made once and found by content.
 
 `~/.cache/nanovlm_ros` (or $NANOVLM_CACHE) holds `libraries/KEY.so`, keyed by
-shape, compiler, kernel sources and processor, and `weights/KEY.safetensors`,
-keyed by the checkpoint's files and the quantisation. Files appear under their
-name only when they are complete, so a killed build leaves nothing that counts.
+shape, compiler, kernel sources and processor, and `weights/KEY/`, a folder in MLC's
+format keyed by the checkpoint's files and the quantisation. Both appear under their
+name only when they are complete, so a killed build leaves nothing that counts; what
+it has converted lies in `weights/KEY.part/`, from where the next one goes on.
 """
+import fcntl
 import hashlib
 import json
 import os
@@ -16,17 +18,27 @@ import sys
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Callable, Dict, Iterator
+from typing import Callable, Iterator, Optional
 
 import numpy as np
 
 from nanovlm_ros.mlc import convert
+from nanovlm_ros.mlc.chat_config import chat_config
+from nanovlm_ros.mlc.convert import check_sources, write_weights
+from nanovlm_ros.mlc.mlc_folder import MlcFolder
+from nanovlm_ros.mlc.mlc_layout import decoder_groups, stored_parameters
+from nanovlm_ros.mlc.mlc_writer import MlcWriter
 from nanovlm_ros.mlc.packing import Quantization
-from nanovlm_ros.mlc.shape import LlamaShape
-from nanovlm_ros.models.checkpoint import Checkpoint, Weights
+from nanovlm_ros.mlc.repack import PackedWeights
+from nanovlm_ros.mlc.shape import DecoderShape
+from nanovlm_ros.models.checkpoint import Checkpoint
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
-Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+Progress = Callable[[str, int, int], None]  # stage, steps or bytes done, and in all
+
+# What MLC wants beside the weights.
+TOKENIZER_FILES = ('tokenizer.model', 'tokenizer.json', 'vocab.json', 'merges.txt',
+                   'added_tokens.json', 'tokenizer_config.json')
 
 WHOLE = 64 << 20   # bytes up to which a weights file is hashed whole
 SAMPLE = 1 << 20   # bytes hashed at each of 16 places of a larger one
@@ -37,7 +49,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get('NANOVLM_CACHE') or Path.home() / '.cache' / 'nanovlm_ros')
 
 
-def library(shape: LlamaShape, progress: Progress) -> Path:
+def library(shape: DecoderShape, progress: Progress) -> Path:
     """Return the compiled library for a shape on this processor, compiling it if need be."""
     key = _digest(shape.to_json(), version('apache-tvm'), _kernel_sources(), _processor())
     path = cache_folder() / 'libraries' / f'{key}.so'
@@ -51,40 +63,64 @@ def library(shape: LlamaShape, progress: Progress) -> Path:
 
 
 def packed_weights(checkpoint: Checkpoint, quantization: Quantization, progress: Progress
-                   ) -> Dict[str, np.ndarray]:
-    """Return the packed parameters of a checkpoint, packing them if need be."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file, save_file
+                   ) -> PackedWeights:
+    """Return the parameters of a checkpoint as the library takes them, converting if need be.
 
-    shape = checkpoint.shape(quantization)
-    weights = Weights(checkpoint.folder('llm'))
-    key = _digest(shape.to_json(), [_fingerprint(file) for file in weights.files],
-                  _file_digest(Path(convert.__file__)))
-    path = cache_folder() / 'weights' / f'{key}.safetensors'
-    if path.exists():
+    They are laid out one by one as they are asked for. `progress` counts bytes.
+    """
+    shape, tied = checkpoint.shape(quantization), checkpoint.tied
+    weights = checkpoint.llm_weights()
+    copies = [path for path in map(checkpoint.llm_folder.joinpath, TOKENIZER_FILES)
+              if path.is_file()]
+    config = chat_config(
+        shape, rope_theta=checkpoint.rope_theta, positions=checkpoint.positions, tied=tied,
+        tokenizer_files=[path.name for path in copies])
+    key = _digest(config, [_fingerprint(file) for file in weights.files],
+                  [_file_digest(path) for path in copies], _conversion_sources())
+    path = cache_folder() / 'weights' / key
+    folder = _whole(path)
+    if folder is None:
+        with _cache_in_use(), _alone(path.parent, progress):
+            if _whole(path) is None:  # nobody made it while we waited
+                groups = decoder_groups(shape, tied)
+                check_sources(groups, weights.floats, weights.file)  # before work, not after
+                with MlcWriter(path, stored_parameters(groups)) as writer:
+                    write_weights(groups, quantization, weights.floats, writer,
+                                  lambda done, total: progress('quantize', done, total))
+                    writer.publish(config, copies)
+        folder = MlcFolder(path)
+    return PackedWeights(folder, shape, tied)
+
+
+def _whole(path: Path) -> Optional[MlcFolder]:
+    """Return the folder of an earlier conversion; a damaged one is as good as none."""
+    if not path.is_dir():
+        return None
+    try:
+        return MlcFolder(path)
+    except NanoVlmError:
+        return None
+
+
+@contextmanager
+def _alone(folder: Path, progress: Progress) -> Iterator[None]:
+    """Hold the cache's lock: two processes must not write one part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / '.lock').open('w') as lock:
         try:
-            return load_file(path)
-        except SafetensorError:  # damaged since it was written: as good as none
-            pass
-    names, packed = shape.parameter_names(), {}
-    for name, array in convert.convert_llama(shape, weights.array, checkpoint.tied):
-        packed[name] = array
-        progress('quantize', len(packed), len(names))
-    with _cache_in_use():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(path)
-        save_file(packed, part)
-        _publish(part, path)
-    return packed
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress('wait for another conversion', 0, 1)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            progress('wait for another conversion', 1, 1)
+        yield
 
 
 @contextmanager
 def _cache_in_use() -> Iterator[None]:
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise NanoVlmError(
             ErrorCode.MODEL_ERROR,
             f'The build cache {cache_folder()} cannot be written: {error}. Make room or give '
@@ -98,7 +134,7 @@ def _publish(part: Path, path: Path) -> None:
     part.replace(path)
 
 
-def _compile(shape: LlamaShape, path: Path) -> None:
+def _compile(shape: DecoderShape, path: Path) -> None:
     part, request = _part(path), _part(path).with_suffix('.json')
     request.write_text(json.dumps(shape.to_json()))
     # This process may run TVM's runtime alone; the compiler needs all of it.
@@ -135,7 +171,14 @@ def _kernel_sources() -> list:
     folder = Path(convert.__file__).parent
     return [_file_digest(path) for path in sorted(
         [*folder.glob('kernels/*.py'),
-         *(folder / name for name in ('llama.py', 'compile.py', 'packing.py', 'shape.py'))])]
+         *(folder / name for name in ('decoder.py', 'compile.py', 'packing.py', 'shape.py'))])]
+
+
+def _conversion_sources() -> list:
+    """Hashes of the code that shapes converted weights."""
+    folder = Path(convert.__file__).parent
+    return [_file_digest(folder / name) for name in (
+        'convert.py', 'packing.py', 'mlc_layout.py', 'mlc_writer.py')]
 
 
 def _processor() -> list:

@@ -1,31 +1,34 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The build cache finds what was made of the same content, and only what is complete."""
-import json
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from bare import LLM, bare_checkpoint
+from safetensors.numpy import save_file
 
 from nanovlm_ros.engine import build
+from nanovlm_ros.mlc import mlc_writer
+from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
-from nanovlm_ros.mlc.shape import LlamaShape
-from nanovlm_ros.models.checkpoint import Checkpoint
-from nanovlm_ros.models.templates import VICUNA_V1
+from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
-HIDDEN, VOCAB = 32, 32
-LLM = {'hidden_size': HIDDEN, 'intermediate_size': 32, 'num_hidden_layers': 1,
-       'num_attention_heads': 2, 'vocab_size': VOCAB, 'rms_norm_eps': 1e-5,
-       'max_position_embeddings': 64, 'model_type': 'llama'}
-SHAPE = LlamaShape(hidden=HIDDEN, intermediate=32, layers=1, q_heads=2, kv_heads=2, head_dim=16,
-                   vocab=VOCAB, norm_eps=1e-5, quantization=QUANTIZATIONS['q0f32'])
+HIDDEN, VOCAB = LLM['hidden_size'], LLM['vocab_size']
+SHAPE = DecoderShape(
+    hidden=HIDDEN, intermediate=32, layers=1, q_heads=2, kv_heads=2, head_dim=16, vocab=VOCAB,
+    norm_eps=1e-5, quantization=QUANTIZATIONS['q0f32'])
 Q4 = QUANTIZATIONS['q4f16_1']
+HERE = str(Path(__file__).parent)
 
 
 def tensors(seed=0):
@@ -52,7 +55,7 @@ def checkpoint(tmp_path):
     """A decoder of one tiny layer, as a checkpoint."""
     (tmp_path / 'model' / 'llm').mkdir(parents=True)
     save_file(tensors(), tmp_path / 'model' / 'llm' / 'model.safetensors')
-    return Checkpoint(tmp_path / 'model', {}, LLM, {}, '', VICUNA_V1)
+    return bare_checkpoint(tmp_path / 'model')
 
 
 class Steps:
@@ -72,20 +75,39 @@ def pack(checkpoint, quantization=Q4):
 
 
 def kept(cache, folder):
-    return sorted(path.name for path in (cache / folder).iterdir())
+    return sorted(path.name for path in (cache / folder).iterdir() if path.name != '.lock')
 
 
 def test_weights_are_packed_once_with_progress_to_the_end(checkpoint, cache):
     steps = Steps()
     first = build.packed_weights(checkpoint, Q4, steps)
-    total = len(first)
-    assert steps.told == [('quantize', n, total) for n in range(1, total + 1)]
+    key, = kept(cache, 'weights')
+    total = (cache / 'weights' / key / 'params_shard_0.bin').stat().st_size
+    assert {(stage, whole) for stage, _, whole in steps.told} == {('quantize', total)}
+    done = [done for _, done, _ in steps.told]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == total
     again, packed_again = pack(checkpoint)
     assert not packed_again and first.keys() == again.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
         assert first[name].dtype == again[name].dtype
-    assert len(kept(cache, 'weights')) == 1
+    assert kept(cache, 'weights') == [key]
+
+
+def test_what_is_kept_is_a_folder_that_mlc_knows(checkpoint, cache):
+    for name in ('tokenizer.json', 'tokenizer_config.json'):
+        (checkpoint.llm_folder / name).write_text('{}')
+    packed, _ = pack(checkpoint)
+    key, = kept(cache, 'weights')
+    loaded = load_mlc_folder(cache / 'weights' / key, verify=True)
+    assert loaded.quantization == Q4 and loaded.llm['max_position_embeddings'] == 64
+    again = loaded.packed(replace(checkpoint, llm=loaded.llm).shape(loaded.quantization))
+    for name in packed:
+        np.testing.assert_array_equal(packed[name], again[name])
+    assert loaded.folder.config()['tokenizer_files'] == ['tokenizer.json', 'tokenizer_config.json']
+    assert kept(cache, f'weights/{key}') == [
+        'mlc-chat-config.json', 'params_shard_0.bin', 'tensor-cache.json', 'tokenizer.json',
+        'tokenizer_config.json']
 
 
 def test_another_quantization_is_another_entry(checkpoint, cache):
@@ -109,7 +131,7 @@ def test_one_changed_byte_of_the_weights_is_another_entry(checkpoint):
 def test_a_copy_of_the_folder_is_the_same_entry(checkpoint, tmp_path):
     pack(checkpoint)
     shutil.copytree(checkpoint.path, tmp_path / 'elsewhere')
-    assert not pack(replace(checkpoint, path=tmp_path / 'elsewhere'))[1]
+    assert not pack(bare_checkpoint(tmp_path / 'elsewhere'))[1]
 
 
 def test_a_large_file_is_told_by_samples_size_and_time(checkpoint, monkeypatch):
@@ -122,7 +144,7 @@ def test_a_large_file_is_told_by_samples_size_and_time(checkpoint, monkeypatch):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
     assert pack(checkpoint)[1]
     data = bytearray(path.read_bytes())
-    data[-1] ^= 0x40
+    data[-1] ^= 0x80
     path.write_bytes(data)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
     assert pack(checkpoint)[1], 'the end is one of the samples'
@@ -131,34 +153,64 @@ def test_a_large_file_is_told_by_samples_size_and_time(checkpoint, monkeypatch):
 KILLED = '''
 import os, signal, sys
 from pathlib import Path
-from safetensors import numpy as safetensors_numpy
+sys.path.insert(0, sys.argv[2])
+from bare import bare_checkpoint
 from nanovlm_ros.engine import build
+from nanovlm_ros.mlc import mlc_writer
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
-from nanovlm_ros.models.checkpoint import Checkpoint
-from nanovlm_ros.models.templates import VICUNA_V1
-import json
 
-def half(arrays, path):
-    Path(path).write_bytes(b'half')
-    os.kill(os.getpid(), signal.SIGKILL)
+mlc_writer.SHARD = 1000
 
-safetensors_numpy.save_file = half
-checkpoint = Checkpoint(Path(sys.argv[1]), {}, json.loads(sys.argv[2]), {}, '', VICUNA_V1)
-build.packed_weights(checkpoint, QUANTIZATIONS['q4f16_1'], lambda *_: None)
+def kill(stage, done, total):
+    if done > total / 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint = bare_checkpoint(Path(sys.argv[1]))
+build.packed_weights(checkpoint, QUANTIZATIONS['q4f16_1'], kill)
 '''
 
 
-def test_a_build_that_was_killed_while_it_wrote_leaves_nothing_that_counts(checkpoint, cache):
-    done = subprocess.run([sys.executable, '-c', KILLED, str(checkpoint.path), json.dumps(LLM)],
+def test_a_build_that_was_killed_leaves_nothing_that_counts_and_is_gone_on_with(
+        checkpoint, cache, monkeypatch):
+    monkeypatch.setattr(mlc_writer, 'SHARD', 1000)
+    expected, _ = pack(checkpoint)
+    expected = dict(expected)
+    shutil.rmtree(cache)
+    done = subprocess.run([sys.executable, '-c', KILLED, str(checkpoint.path), HERE],
                           check=False)
     assert done.returncode == -9
     left, = kept(cache, 'weights')
-    assert (cache / 'weights' / left).read_bytes() == b'half'
-    packed, now = pack(checkpoint)
-    assert now and packed
-    whole = [name for name in kept(cache, 'weights') if name != left]
-    assert load_file(cache / 'weights' / whole[0]).keys() == packed.keys()
+    assert left.endswith('.part')
+    steps = Steps()
+    packed = build.packed_weights(checkpoint, Q4, steps)
+    _, already, total = steps.told[0]
+    assert total / 4 < already < total, 'what was made before is not made again'
+    assert kept(cache, 'weights') == [left.removesuffix('.part')]
+    for name, array in expected.items():
+        np.testing.assert_array_equal(packed[name], array)
     assert not pack(checkpoint)[1]
+
+
+def test_two_processes_that_build_the_same_take_turns(checkpoint, cache):
+    (cache / 'weights').mkdir(parents=True)
+    with (cache / 'weights' / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        steps, made = Steps(), []
+        other = threading.Thread(
+            target=lambda: made.append(build.packed_weights(checkpoint, Q4, steps)))
+        other.start()
+        wait_until(lambda: steps.told)
+        assert steps.told == [('wait for another conversion', 0, 1)]
+        assert not kept(cache, 'weights')
+    other.join(30)
+    assert made and steps.told[1] == ('wait for another conversion', 1, 1)
+
+
+def wait_until(true):
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_a_half_written_library_is_not_taken_for_one(cache, monkeypatch):
@@ -240,14 +292,64 @@ def test_a_cache_folder_that_cannot_be_written_ends_as_a_sentence(cache, checkpo
         assert str(cache) in caught.value.message and 'NANOVLM_CACHE' in caught.value.message
 
 
-@pytest.mark.parametrize('damage', [b'', b'half', None])
-def test_damaged_weights_in_the_cache_are_made_again(checkpoint, cache, damage):
+@pytest.mark.parametrize('name', ['params_shard_0.bin', 'tensor-cache.json'])
+@pytest.mark.parametrize('damage', [b'', b'half', None, 'gone'])
+def test_damaged_weights_in_the_cache_are_made_again(checkpoint, cache, name, damage):
     first, _ = pack(checkpoint)
-    name, = kept(cache, 'weights')
-    path = cache / 'weights' / name
-    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    expected = dict(first)
+    key, = kept(cache, 'weights')
+    path = cache / 'weights' / key / name
+    if damage == 'gone':
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
     again, packed = pack(checkpoint)
-    assert packed and first.keys() == again.keys()
+    assert packed and expected.keys() == again.keys() and kept(cache, 'weights') == [key]
+    for parameter, array in expected.items():
+        np.testing.assert_array_equal(again[parameter], array)
+
+
+FULL = '''
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from bare import bare_checkpoint
+from nanovlm_ros.engine import build
+from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.types import NanoVlmError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+checkpoint = bare_checkpoint(Path(sys.argv[1]))
+try:
+    build.packed_weights(checkpoint, QUANTIZATIONS['q4f16_1'], lambda *_: None)
+except NanoVlmError as error:
+    print(error.message)
+'''
+
+
+def test_a_cache_that_can_take_no_more_bytes_ends_as_a_sentence(checkpoint, cache):
+    done = subprocess.run([sys.executable, '-c', FULL, str(checkpoint.path), HERE],
+                          check=True, capture_output=True, text=True)
+    assert str(cache) in done.stdout and 'Make room' in done.stdout and not done.stderr
+    assert all(name.endswith('.part') for name in kept(cache, 'weights'))
+    assert pack(checkpoint)[1]
+
+
+@pytest.mark.parametrize('change, said', [
+    (lambda stored: stored.pop('lm_head.weight'), "'lm_head.weight' is missing"),
+    (lambda stored: stored.update({'lm_head.weight': np.zeros((VOCAB, HIDDEN), np.int8)}), 'int8'),
+    (lambda stored: stored.update({'lm_head.weight': np.zeros((VOCAB, 9), np.float32)}), '[32, 9]'),
+    (lambda stored: stored.update({'lm_head.weight': np.full((VOCAB, HIDDEN), np.nan, np.float32)}),
+     'not finite')])
+def test_a_checkpoint_at_fault_leaves_nothing_in_the_cache(checkpoint, cache, change, said):
+    stored = tensors()
+    change(stored)
+    save_file(stored, checkpoint.path / 'llm' / 'model.safetensors')
+    with pytest.raises(NanoVlmError) as caught:
+        pack(checkpoint)
+    assert caught.value.code == ErrorCode.MODEL_ERROR
+    assert said in caught.value.message and 'lm_head.weight' in caught.value.message
+    assert not kept(cache, 'weights')
 
 
 def test_the_cache_lies_in_the_home_folder_unless_told_otherwise(monkeypatch, tmp_path):
