@@ -8,7 +8,7 @@ a NanoVlmError(BAD_IMAGE).
 """
 import struct
 import textwrap
-from typing import Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -147,13 +147,14 @@ def decode_compressed(data, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return bgr[..., ::-1].copy()
 
 
-def resize_bicubic(rgb: np.ndarray, size: int) -> np.ndarray:
-    """Resize to (size, size, 3), the aspect given up, exactly as PIL's bicubic does."""
+def resize_bicubic(rgb: np.ndarray, width: int, height: Optional[int] = None) -> np.ndarray:
+    """Resize to (height, width, 3), exactly as PIL's bicubic does; to a square without `height`."""
     from PIL import Image
 
-    if rgb.shape[:2] == (size, size):
+    height = width if height is None else height
+    if rgb.shape[:2] == (height, width):
         return rgb
-    return np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def normalise(rgb: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

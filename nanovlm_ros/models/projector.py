@@ -1,13 +1,18 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """From vision features to the language model's embedding space."""
-from typing import Callable, Dict
+import re
+from typing import List
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.models.fill import fill, without_prefix
+from nanovlm_ros.models.weight_files import broken
+from nanovlm_ros.models.weights import Weights
+
+SUPPORTED = 'linear, mlp2x_gelu (any number of layers), mlp_downsample'
 
 
 class Downsample(nn.Module):
@@ -28,26 +33,33 @@ class Downsample(nn.Module):
         return x.reshape(n, half * half, 4 * c)
 
 
-def _mlp_downsample(w: Dict[str, torch.Tensor]) -> nn.Sequential:
-    wide, hidden = w['layers.1.weight'].shape[0], w['layers.2.weight'].shape[0]
-    return nn.Sequential(Downsample(), nn.LayerNorm(wide), nn.Linear(wide, hidden),
-                         nn.GELU(), nn.Linear(hidden, hidden))
+def empty_projector(kind: str, vision_hidden: int, hidden: int) -> nn.Sequential:
+    """Return the projector of a kind without memory for its weights. Raises MODEL_ERROR."""
+    with torch.device('meta'):  # no time for random numbers that are overwritten
+        return nn.Sequential(*_layers(kind, vision_hidden, hidden))
 
 
-_KINDS: Dict[str, Callable[[Dict[str, torch.Tensor]], nn.Sequential]] = {
-    'mlp_downsample': _mlp_downsample}
+def build_projector(kind: str, weights: Weights, vision_hidden: int, hidden: int
+                    ) -> nn.Sequential:
+    """Return the projector of `mm_projector_type`: (n, tokens, vision_hidden) -> (n, rows, hidden).
 
-
-def build_projector(kind: str, weights: Dict[str, torch.Tensor]) -> nn.Sequential:
-    """Return the projector of `mm_projector_type`, float32; keys are `layers.N.*`."""
-    if kind not in _KINDS:
-        raise NanoVlmError(
-            ErrorCode.MODEL_ERROR,
-            f'The projector type {kind!r} is not supported; supported: {", ".join(_KINDS)}.')
-    projector = _KINDS[kind](weights)
-    projector.load_state_dict(
-        {name.removeprefix('layers.'): tensor.float() for name, tensor in weights.items()})
-    return projector
+    Its parameters are float32, whatever the checkpoint's are. Tensors are named `N.weight` and
+    `N.bias` by the place of their layer, with `layers.` before it or not; those of `linear`, which
+    has one layer, may do without the number. Raises NanoVlmError(MODEL_ERROR) for a kind that is
+    unknown, and for a tensor that is missing, too many, or of another shape.
+    """
+    projector = empty_projector(kind, vision_hidden, hidden).to_empty(device='cpu')
+    weights = without_prefix(weights, 'layers.')
+    unnumbered = kind == 'linear' and 'weight' in weights
+    targets = {name.removeprefix('0.') if unnumbered else name: parameter
+               for name, parameter in projector.named_parameters()}
+    for name, parameter in targets.items():
+        fill(parameter, weights, name)
+    unknown = [name for name in weights.names if name not in targets]
+    if unknown:
+        raise broken(f'The tensor {unknown[0]!r} in {weights.file(unknown[0])} has no place in a '
+                     f'projector of type {kind!r}: mm_projector_type is that of another model.')
+    return projector.eval().requires_grad_(False)
 
 
 def tokens_per_image(kind: str, patches: int) -> int:
@@ -56,3 +68,17 @@ def tokens_per_image(kind: str, patches: int) -> int:
         side = round(patches ** 0.5)
         return ((side + 1) // 2) ** 2
     return patches
+
+
+def _layers(kind: str, vision_hidden: int, hidden: int) -> List[nn.Module]:
+    if kind == 'mlp_downsample':
+        wide = 4 * vision_hidden
+        return [Downsample(), nn.LayerNorm(wide), nn.Linear(wide, hidden), nn.GELU(),
+                nn.Linear(hidden, hidden)]
+    mlp = re.fullmatch(r'mlp([1-9]\d?)x_gelu', kind)
+    if kind != 'linear' and not mlp:
+        raise broken(f'The projector type {kind!r} is not supported; supported: {SUPPORTED}.')
+    layers: List[nn.Module] = [nn.Linear(vision_hidden, hidden)]
+    for _ in range(int(mlp.group(1)) - 1 if mlp else 0):
+        layers += [nn.GELU(), nn.Linear(hidden, hidden)]
+    return layers

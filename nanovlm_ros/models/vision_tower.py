@@ -12,13 +12,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.models.fill import fill, without_prefix
+from nanovlm_ros.models.weight_files import broken
+from nanovlm_ros.models.weights import Weights
 
 _ACTIVATIONS = {
     'gelu_pytorch_tanh': lambda x: functional.gelu(x, approximate='tanh'),
     'gelu': functional.gelu,
     'quick_gelu': lambda x: x * torch.sigmoid(1.702 * x),
 }
+
+
+# What a config.json leaves out: transformers writes only what differs from these.
+_SIGLIP = {
+    'image_size': 224, 'patch_size': 16, 'hidden_size': 768, 'intermediate_size': 3072,
+    'num_hidden_layers': 12, 'num_attention_heads': 12, 'layer_norm_eps': 1e-6,
+    'hidden_act': 'gelu_pytorch_tanh'}
+_CLIP = {**_SIGLIP, 'patch_size': 32, 'layer_norm_eps': 1e-5, 'hidden_act': 'quick_gelu'}
+_DEFAULTS = {'siglip': _SIGLIP, 'siglip_vision_model': _SIGLIP,
+             'clip': _CLIP, 'clip_vision_model': _CLIP}
 
 
 @dataclass(frozen=True)
@@ -37,29 +49,40 @@ class VisionShape:
 
     @classmethod
     def from_config(cls, config: Dict[str, Any]) -> 'VisionShape':
-        """Read a transformers config; raises KeyError where a dimension is missing."""
-        config = config.get('vision_config', config)
-        kind = config['model_type']
-        activation = config.get('hidden_act', 'gelu_pytorch_tanh')
-        if 'clip' not in kind and 'siglip' not in kind:
-            raise NanoVlmError(
-                ErrorCode.MODEL_ERROR,
-                f'The vision tower is a {kind!r}; siglip and clip towers are supported.')
-        if activation not in _ACTIVATIONS:
-            raise NanoVlmError(
-                ErrorCode.MODEL_ERROR,
-                f'The vision tower uses {activation!r}; supported: {", ".join(_ACTIVATIONS)}.')
+        """Read a transformers config; raises NanoVlmError(MODEL_ERROR) for what we cannot run."""
+        inner = config.get('vision_config') or config
+        kind = inner.get('model_type') or config.get('model_type')
+        if kind not in _DEFAULTS:
+            raise broken(
+                f'The vision tower is a {kind!r}; supported are siglip and clip towers.')
+        values = {**_DEFAULTS[kind], **inner}
+        for name, default in _DEFAULTS[kind].items():
+            value = values[name]
+            if type(value) is not type(default) or not isinstance(value, str) and value <= 0:
+                raise broken(f'The vision tower has {name} {value!r}; a positive '
+                             f'{type(default).__name__} is needed.')
+        if values['hidden_act'] not in _ACTIVATIONS:
+            raise broken(f'The vision tower uses {values["hidden_act"]!r}; '
+                         f'supported: {", ".join(_ACTIVATIONS)}.')
+        if values['hidden_size'] % values['num_attention_heads']:
+            raise broken(f'The vision tower has hidden_size {values["hidden_size"]}, which its '
+                         f'{values["num_attention_heads"]} attention heads cannot share evenly.')
         return cls(
-            image_size=config['image_size'], patch_size=config['patch_size'],
-            hidden=config['hidden_size'], intermediate=config['intermediate_size'],
-            layers=config['num_hidden_layers'], heads=config['num_attention_heads'],
-            norm_eps=config.get('layer_norm_eps', 1e-6), activation=activation,
-            clip=not kind.startswith('siglip'))
+            image_size=values['image_size'], patch_size=values['patch_size'],
+            hidden=values['hidden_size'], intermediate=values['intermediate_size'],
+            layers=values['num_hidden_layers'], heads=values['num_attention_heads'],
+            norm_eps=values['layer_norm_eps'], activation=values['hidden_act'],
+            clip=_DEFAULTS[kind] is _CLIP)
+
+    @property
+    def side(self) -> int:
+        """Patches along one side of the image; pixels beyond the last whole one are not seen."""
+        return self.image_size // self.patch_size
 
     @property
     def patches(self) -> int:
         """Patches of an image."""
-        return (self.image_size // self.patch_size) ** 2
+        return self.side ** 2
 
 
 class _Layer(nn.Module):
@@ -93,14 +116,14 @@ class VisionTower(nn.Module):
         super().__init__()
         depth = select_layer if select_layer >= 0 else shape.layers + 1 + select_layer
         if not 0 <= depth <= shape.layers:
-            raise NanoVlmError(
-                ErrorCode.MODEL_ERROR,
-                f'mm_vision_select_layer is {select_layer}, but the tower has '
-                f'{shape.layers} layers.')
+            raise broken(f'mm_vision_select_layer is {select_layer}, but the tower has '
+                         f'{shape.layers} layers: the configuration is that of another tower.')
         self.shape, self.keep_class_token = shape, keep_class_token
         self.patch_embedding = nn.Conv2d(3, shape.hidden, shape.patch_size, shape.patch_size,
                                          bias=not shape.clip)
-        self.position_embedding = nn.Embedding(shape.patches + shape.clip, shape.hidden)
+        # Not `nn.Embedding(...)`, whose random numbers load torch's compiler on a meta device.
+        self.position_embedding = nn.Embedding.from_pretrained(
+            torch.empty(shape.patches + shape.clip, shape.hidden))
         if shape.clip:
             self.class_embedding = nn.Parameter(torch.empty(shape.hidden))
             self.pre_layrnorm = nn.LayerNorm(shape.hidden, shape.norm_eps)
@@ -123,24 +146,39 @@ class VisionTower(nn.Module):
             x = layer(x)
         return x[:, 1:] if self.shape.clip and not self.keep_class_token else x
 
-    def load(self, weights: Dict[str, torch.Tensor]) -> 'VisionTower':
-        """Fill in the weights of a transformers checkpoint; raises KeyError by tensor name."""
-        named = {name.removeprefix('vision_model.'): t.float() for name, t in weights.items()}
-        state = {name: named[f'embeddings.{name}'] for name, _ in self.named_parameters()
-                 if name.split('.')[0] in (
-                     'patch_embedding', 'position_embedding', 'class_embedding')}
-        if self.shape.clip:
+    def load(self, weights: Weights) -> 'VisionTower':
+        """Fill in the weights of a transformers checkpoint, one tensor at a time.
+
+        Raises NanoVlmError(MODEL_ERROR) for a tensor that is missing or of another shape.
+        """
+        weights = without_prefix(weights, 'vision_model.')
+        for name, parameter in self.named_parameters():
+            if name.startswith('layers.'):
+                continue
+            fill(parameter, weights,
+                 name if name.startswith('pre_layrnorm.') else f'embeddings.{name}')
+        for i, layer in enumerate(self.layers):
+            place = f'encoder.layers.{i}'
             for part in ('weight', 'bias'):
-                state[f'pre_layrnorm.{part}'] = named[f'pre_layrnorm.{part}']
-        for i in range(len(self.layers)):
-            ours, theirs = f'layers.{i}.', f'encoder.layers.{i}.'
-            for part in ('weight', 'bias'):
-                state[f'{ours}qkv.{part}'] = torch.cat(
-                    [named[f'{theirs}self_attn.{p}_proj.{part}'] for p in 'qkv'])
-                state[f'{ours}out_proj.{part}'] = named[f'{theirs}self_attn.out_proj.{part}']
-                for name in ('layer_norm1', 'layer_norm2'):
-                    state[f'{ours}{name}.{part}'] = named[f'{theirs}{name}.{part}']
-                for name in ('fc1', 'fc2'):
-                    state[f'{ours}{name}.{part}'] = named[f'{theirs}mlp.{name}.{part}']
-        self.load_state_dict(state)
+                for own, name in zip(getattr(layer.qkv, part).chunk(3), 'qkv'):
+                    fill(own, weights, f'{place}.self_attn.{name}_proj.{part}')
+                for module, name in (
+                        (layer.out_proj, 'self_attn.out_proj'), (layer.fc1, 'mlp.fc1'),
+                        (layer.fc2, 'mlp.fc2'), (layer.layer_norm1, 'layer_norm1'),
+                        (layer.layer_norm2, 'layer_norm2')):
+                    fill(getattr(module, part), weights, f'{place}.{name}.{part}')
         return self
+
+
+def empty_tower(config: Dict[str, Any], select_layer: int, keep_class_token: bool
+                ) -> VisionTower:
+    """Return the tower of a transformers config without memory for its weights."""
+    with torch.device('meta'):  # no time for random numbers that are overwritten
+        return VisionTower(VisionShape.from_config(config), select_layer, keep_class_token)
+
+
+def build_tower(config: Dict[str, Any], select_layer: int, keep_class_token: bool,
+                weights: Weights) -> VisionTower:
+    """Return the tower of a transformers config with its weights, in float32, to be run only."""
+    tower = empty_tower(config, select_layer, keep_class_token).to_empty(device='cpu')
+    return tower.load(weights).eval().requires_grad_(False)
