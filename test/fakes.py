@@ -104,7 +104,7 @@ class FakeModel:
     def tokenize(self, turns, system_prompt=''):
         text = system_prompt + ''.join(t.user + (t.assistant or '') for t in turns)
         frames = [f for t in turns for f in t.frames]
-        prompt = Prompt([self.tokenizer.encode(text), *frames], tokens_per_image=4)
+        prompt = Prompt([self.tokenizer.encode(text), *frames], lambda frame: 4)
         self._turns = getattr(self, '_turns', {})
         self._turns[id(prompt)] = turns
         return prompt

@@ -3,14 +3,15 @@
 """Which engine answers: it can be sent to another process and started there."""
 import hashlib
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, ContextManager, Sequence
+from typing import Any, Callable, ContextManager, Mapping, Sequence
 
 from nanovlm_ros.bag.questions import Question
 from nanovlm_ros.types import NanoVlmError
 
 BLOCK = 1 << 20  # bytes of a file that are read at once
+DEFAULTS = {'quantization': 'q4f16_1', 'context_length': 0}
 
 
 def no_progress() -> ContextManager:
@@ -20,11 +21,13 @@ def no_progress() -> ContextManager:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """A model and how it is run. `progress()` is a context that takes the stages of a build."""
+    """A model and how it is run; `options` go to `engine.loader.load`.
+
+    `progress()` is a context that takes the stages of a build.
+    """
 
     model: str = ''
-    quantization: str = 'q4f16_1'
-    context_length: int = 0
+    options: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     max_sequences: int = 4
     progress: Callable[[], ContextManager] = no_progress
 
@@ -35,9 +38,15 @@ class EngineSpec:
 
     def identity(self) -> dict:
         """Return what tells this engine's answers from another's, as JSON."""
-        checkpoint = self._checkpoint()
-        return {'model': checkpoint.name, 'weights': fingerprint(checkpoint.folder('llm').parent),
-                'quantization': self.quantization, 'context_length': self.context_length}
+        from nanovlm_ros.models.template_file import load_template
+
+        checkpoint, files = self._checkpoint(), {}
+        if self.options.get('mlc_weights'):
+            files['mlc_weights'] = fingerprint(Path(self.options['mlc_weights']).expanduser())
+        if self.options.get('chat_template'):
+            files['chat_template'] = repr(load_template(self.options['chat_template']))
+        return {'model': checkpoint.name, 'weights': fingerprint(checkpoint.path),
+                **self.options, **files}
 
     def check(self, questions: Sequence[Question]) -> None:
         """Compile every schema. Raises BAD_SCHEMA with the question's id."""
@@ -58,16 +67,15 @@ class EngineSpec:
         """Return the tokenizer that schemas are compiled for."""
         from nanovlm_ros.models.tokenizer import Tokenizer
 
-        return Tokenizer(self._checkpoint().folder('llm'))
+        return Tokenizer(self._checkpoint().llm_folder)
 
     def load(self):
         """Return the model; called on the executor's thread."""
         from nanovlm_ros.engine.loader import load
 
         with self.progress() as progress:
-            return load(self.model, quantization=self.quantization,
-                        context_length=self.context_length, max_sequences=self.max_sequences,
-                        progress=progress)
+            return load(self.model, max_sequences=self.max_sequences, progress=progress,
+                        **self.options)
 
     def start(self):
         """Return a running executor."""
@@ -79,10 +87,12 @@ class EngineSpec:
         return executor
 
     def _checkpoint(self):
-        from nanovlm_ros.engine.loader import resolve
-        from nanovlm_ros.models.checkpoint import open_checkpoint
+        from nanovlm_ros.engine.loader import open_checkpoint
 
-        return open_checkpoint(resolve(self.model))
+        with self.progress() as progress:
+            return open_checkpoint(
+                self.model, progress=progress, **{name: self.options[name] for name in (
+                    'revision', 'trust_pickle') if name in self.options})
 
 
 def fingerprint(folder: Path) -> str:

@@ -39,7 +39,7 @@ def _fill_one(model, frame: Frame) -> None:
     prompt = model.tokenize([Turn('', (frame,))])
     model.see(frame)
     sequence, shared = model.open(prompt)
-    model.step([(sequence, prompt.ends[0][1] - shared)], [])
+    model.step([(sequence, prompt.spans[0][2] - shared)], [])
     model.release(sequence, keep=False)
 
 
@@ -68,7 +68,7 @@ def _exact(model, frames: int, repeat: int, picture) -> List[float]:
         def fill():
             model.see(window[-1])
             sequence, shared = model.open(prompt)
-            model.step([(sequence, prompt.ends[-1][1] - shared)], [])
+            model.step([(sequence, prompt.spans[-1][2] - shared)], [])
             model.release(sequence, keep=False)
         seconds.append(_timed(fill))
     return seconds

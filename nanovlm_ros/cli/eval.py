@@ -82,12 +82,12 @@ def run_bags(arguments) -> int:
     from nanovlm_ros.bag.plan import Sampling
     from nanovlm_ros.bag.run import Options
     from nanovlm_ros.bag.run import run as run_evaluation
-    from nanovlm_ros.cli.model_arguments import Progress
+    from nanovlm_ros.cli.model_arguments import Progress, load_options
 
     return run_evaluation(Options(
         bags=arguments.bags, questions=arguments.questions, out=arguments.out,
-        engine=EngineSpec(arguments.model, arguments.quantization, arguments.context_length,
-                          arguments.max_sequences, Progress),
+        engine=EngineSpec(arguments.model, load_options(arguments), arguments.max_sequences,
+                          Progress),
         sampling=Sampling(tuple(arguments.topics), arguments.start, arguments.end,
                           arguments.every, arguments.period),
         mode=arguments.mode, cost_s=arguments.cost, max_age_s=arguments.max_image_age,

@@ -1,15 +1,29 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The arguments by which every command names its model, and loading with a progress bar."""
+from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 
 
 def add_model_arguments(parser) -> None:
-    """Add --model, --quantization and --context-length."""
-    parser.add_argument('--model', default='', help='model folder (default: the demo model)')
+    """Add the model and how it is loaded."""
+    parser.add_argument('--model', default='', metavar='FOLDER|NAME',
+                        help='folder, or name on the Hugging Face hub (default: the demo model)')
+    parser.add_argument('--revision', default='', metavar='R',
+                        help='branch, tag or commit of a model on the hub (default: main)')
+    parser.add_argument('--trust-pickle', action='store_true',
+                        help='read weights in .bin files, from a source that you trust')
+    parser.add_argument('--mlc-weights', default='', metavar='FOLDER',
+                        help="language model's weights in the format of MLC")
+    parser.add_argument('--chat-template', default='', metavar='NAME|FILE',
+                        help="name of a template, or a JSON file with one (default: the model's)")
+    parser.add_argument('--vision-scaling', default='auto', choices=SCALINGS,
+                        help='how a picture is made square; auto: as the model was trained '
+                             '(default: %(default)s)')
     parser.add_argument('--quantization', default='q4f16_1', choices=QUANTIZATIONS,
                         help='how weights are stored (default: %(default)s)')
-    parser.add_argument('--context-length', type=int, default=0, metavar='TOKENS',
+    parser.add_argument('--context-length', '--max-context-len', type=int, default=0,
+                        metavar='TOKENS',
                         help='of prompt and answer (default: as the model was trained)')
 
 
@@ -21,8 +35,14 @@ def load_model(arguments, **options):
     from nanovlm_ros.engine.loader import load
 
     with Progress() as progress:
-        return load(arguments.model, quantization=arguments.quantization,
-                    context_length=arguments.context_length, progress=progress, **options)
+        return load(arguments.model, progress=progress, **load_options(arguments), **options)
+
+
+def load_options(arguments) -> dict:
+    """Return what the arguments say to `engine.loader.load`, beside the model."""
+    return {name: getattr(arguments, name) for name in (
+        'revision', 'trust_pickle', 'mlc_weights', 'chat_template', 'vision_scaling',
+        'quantization', 'context_length')}
 
 
 class Progress:
@@ -39,7 +59,10 @@ class Progress:
 
         if stage != self._stage:
             self.__exit__()
-            self._bar, self._stage = tqdm(total=total, desc=stage), stage
+            # A download counts bytes, and what an earlier run brought is no speed of this one.
+            units = ({'unit': 'B', 'unit_scale': True, 'initial': done}
+                     if stage.startswith('download') or stage == 'quantize' else {})
+            self._bar, self._stage = tqdm(total=total, desc=stage, **units), stage
         self._bar.update(done - self._bar.n)
 
     def __exit__(self, *_) -> None:

@@ -41,7 +41,8 @@ class ImageCache:
         if frame not in self:
             self.preprocess(frame)
             pixels = self._pixels.pop(frame.key)
-            _put(self._embeddings, frame.key, self._encoder.encode([pixels])[0])
+            _put(self._embeddings, frame.key,
+                 self._encoder.encode(pixels, frame.width, frame.height))
         self._embeddings.move_to_end(frame.key)
         return self._embeddings[frame.key]
 

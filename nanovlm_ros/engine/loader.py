@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a model's name or folder to a model that answers."""
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,43 +12,85 @@ from nanovlm_ros.types import ErrorCode, NanoVlmError
 if TYPE_CHECKING:
     from nanovlm_ros.engine.build import Progress
     from nanovlm_ros.engine.model import VisionLanguageModel
+    from nanovlm_ros.models.checkpoint import Checkpoint
 
 DEMO_MODEL = 'demo'
+AUTO = 'auto'
+SCALINGS = (AUTO, 'resize', 'pad', 'crop')
 
 
-def load(model: str = '', *, device: str = 'auto', quantization: str = 'q4f16_1',
-         context_length: int = 0, max_sequences: int = 4,
-         progress: 'Progress' = lambda stage, done, total: None) -> 'VisionLanguageModel':
+def load(model: str = '', *, revision: str = '', device: str = 'auto',
+         quantization: str = 'q4f16_1', context_length: int = 0, max_sequences: int = 4,
+         chat_template: str = '', vision_scaling: str = AUTO, trust_pickle: bool = False,
+         mlc_weights: str = '', progress: 'Progress' = lambda stage, done, total: None
+         ) -> 'VisionLanguageModel':
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
 
-    `model` is a folder, or '' for the model that ships. `context_length` 0 takes
-    the length the model was trained for. Nothing is downloaded and no pickle is
-    read. Raises NanoVlmError(MODEL_ERROR or INVALID_REQUEST) with a sentence.
+    `model` is a folder, the name of a model on the Hugging Face hub (at `revision`), or '' for
+    the one that ships. `context_length` 0 takes the length the model was trained for.
+    `chat_template` and `vision_scaling` replace what the model was trained with: a template's
+    name or JSON file, and resize, pad or crop (which also switch tiles off). `mlc_weights` is a
+    folder of weights in MLC's format, for the language model. Pickles are read only with
+    `trust_pickle`. Raises NanoVlmError with a sentence.
     """
-    _check(device, quantization, context_length, max_sequences)
+    _check(device, quantization, context_length, max_sequences, vision_scaling)
     _prepare_libraries()
     from nanovlm_ros.engine.build import library, packed_weights
+    from nanovlm_ros.engine.memory import check_memory, needed
     from nanovlm_ros.engine.model import VisionLanguageModel
     from nanovlm_ros.mlc.language_model import LanguageModel
-    from nanovlm_ros.models.checkpoint import open_checkpoint
+    from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
+    from nanovlm_ros.models.template_file import load_template
 
-    checkpoint = open_checkpoint(resolve(model))
+    template = load_template(chat_template) if chat_template else None
+    checkpoint = open_checkpoint(model, revision, trust_pickle, progress)
+    if vision_scaling != AUTO:
+        checkpoint = replace(checkpoint, config={
+            **checkpoint.config, 'image_aspect_ratio': vision_scaling})
+    converted, chosen = None, QUANTIZATIONS[quantization]
+    if mlc_weights:
+        converted = load_mlc_folder(Path(mlc_weights).expanduser())
+        checkpoint, chosen = replace(checkpoint, llm=converted.llm), converted.quantization
     context = context_length or checkpoint.positions
     if context > checkpoint.positions:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
             f'context_length is {context}, but {checkpoint.name} was trained for '
             f'{checkpoint.positions} positions; set it to that or less.')
-    chosen = QUANTIZATIONS[quantization]
     shape = checkpoint.shape(chosen)
-    weights = packed_weights(checkpoint, chosen, progress)
     # Every admitted sequence can fill its context; one more context keeps prefixes.
-    decoder = LanguageModel(
-        shape, library(shape, progress), weights, rope_theta=checkpoint.rope_theta,
-        positions=context, slots=context * (max_sequences + 1))
-    ready = VisionLanguageModel(checkpoint, decoder, context)
+    slots = context * (max_sequences + 1)
+    check_memory(checkpoint.name, needed(checkpoint, shape, slots))
+
+    def decoder() -> LanguageModel:
+        weights = converted.packed(shape) if converted else packed_weights(
+            checkpoint, chosen, progress)
+        return LanguageModel(
+            shape, library(shape, progress), weights, rope_theta=checkpoint.rope_theta,
+            positions=context, slots=slots)
+
+    ready = VisionLanguageModel(checkpoint, decoder, context, template)
     ready.warm_up()
     return ready
+
+
+def open_checkpoint(model: str, revision: str = '', trust_pickle: bool = False,
+                    progress: 'Progress' = lambda stage, done, total: None) -> 'Checkpoint':
+    """Return the checkpoint of a folder or of a hub name; what is not here is downloaded."""
+    from nanovlm_ros.models.hub_files import is_hub_name
+    from nanovlm_ros.models.layouts import open_model_folder
+
+    def fetch(name: str, revision: str = '', tower: bool = False) -> Path:
+        from nanovlm_ros.models.hub import fetch_model
+
+        return fetch_model(name, revision, progress, vision_tower=tower)
+
+    path = resolve(model)
+    published = not path.exists() and is_hub_name(model)
+    return open_model_folder(
+        fetch(model, revision) if published else path, trust_pickle=trust_pickle,
+        name=model.rsplit('/', 1)[-1] if published else '',
+        find_tower=lambda name: fetch(name, tower=True))
 
 
 def _prepare_libraries() -> None:
@@ -86,7 +129,11 @@ def _prefixes():
     return [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]
 
 
-def _check(device, quantization, context_length, max_sequences) -> None:
+def _check(device, quantization, context_length, max_sequences, vision_scaling) -> None:
+    if vision_scaling not in SCALINGS:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'vision_scaling is {vision_scaling!r}; use one of {", ".join(SCALINGS)}.')
     if device not in ('auto', 'cpu'):
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,

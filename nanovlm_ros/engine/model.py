@@ -1,7 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A vision-language model as the executor drives it: prompt -> rows -> logits."""
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
 from nanovlm_ros.models.checkpoint import Checkpoint
 from nanovlm_ros.models.prompt import Prompt, Turn
-from nanovlm_ros.models.templates import Special
+from nanovlm_ros.models.templates import Special, Template, choose_template
 from nanovlm_ros.models.tokenizer import Tokenizer
 from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
@@ -31,37 +31,48 @@ class VisionLanguageModel:
     does some of each for many sequences.
     """
 
-    def __init__(self, checkpoint: Checkpoint, decoder: LanguageModel, context_length: int):
+    def __init__(self, checkpoint: Checkpoint, decoder: Callable[[], LanguageModel],
+                 context_length: int, template: Optional[Template] = None):
+        """Without a `template` it is the one that the language model was trained with.
+
+        `decoder` may convert and compile for minutes: it is called when all the rest is sound.
+        """
         self.name = checkpoint.name
         self.context_length = context_length
-        self.template = checkpoint.template
-        self.tokenizer = Tokenizer(checkpoint.folder('llm'))
+        self.tokenizer = Tokenizer(checkpoint.llm_folder)
+        self.template = template or choose_template(
+            checkpoint.llm['model_type'], self.tokenizer.has)
         self.vocab_size = min(self.tokenizer.vocab_size, checkpoint.llm['vocab_size'])
-        self.stop_ids = self.tokenizer.stop_ids
+        self.stop_ids = self.tokenizer.stop_ids | {
+            self.tokenizer.special(text) for text in self.template.stop_tokens}
         self.stop_strings = self.template.stop_strings
         encoder = VisionEncoder(checkpoint)
-        self._image_tokens = encoder.tokens
-        self.max_images = min(context_length // encoder.tokens, CACHED_FRAMES)
+        self._image_rows = lambda frame: encoder.tokens(frame.width, frame.height)
+        self.max_images = min(context_length // encoder.tokens(1, 1), CACHED_FRAMES) \
+            if checkpoint.several_images else 1
         self.max_frames = CACHED_FRAMES  # whose embeddings are kept
         self._images: Optional[ImageCache] = ImageCache(encoder)
-        self._decoder: Optional[LanguageModel] = decoder
         self._prefixes = PrefixCache(lambda sequence: self._cache.length(sequence))
         self._windows: Dict[str, Dict[int, RollingWindow]] = {}  # of each, its generations
         self._unfilled: Dict[int, torch.Tensor] = {}  # rows of open sequences, not yet run
         self._keys: Dict[int, List[np.ndarray]] = {}  # of open sequences, in pieces
         self._rolled: Set[int] = set()                # those whose rows know dropped frames
+        self.tokenize([Turn('')])  # raises if the template wants tokens that there are not
+        self._decoder: Optional[LanguageModel] = decoder()
 
     def tokenize(self, turns: Sequence[Turn], system_prompt: str = '') -> Prompt:
         """Return the prompt of a conversation whose last turn wants an answer."""
         segments: list = []
-        for piece in self.template.render(turns, system_prompt):
+        after_token = False  # the token that begins a prompt is none
+        for piece in self.template.render(turns, system_prompt, self.tokenizer.has):
             if isinstance(piece, Special):
+                after_token = bool(segments)
                 segments.append([self.tokenizer.special(piece.text)])
-            elif isinstance(piece, str):
-                segments.append(self.tokenizer.encode(piece))
-            else:
-                segments.append(piece)
-        return Prompt(segments, self._image_tokens)
+                continue
+            segments.append(self.tokenizer.encode(piece, after_token)
+                            if isinstance(piece, str) else piece)
+            after_token = False
+        return Prompt(segments, self._image_rows)
 
     # -- a prompt's way -----------------------------------------------------------------------
 
@@ -75,7 +86,7 @@ class VisionLanguageModel:
     def unseen(self, prompt: Prompt, generation: int = 0) -> List[Frame]:
         """Frames that have neither an embedding nor all of their rows in the cache."""
         _, shared = self._known(prompt, generation)
-        unseen = {frame.key: frame for frame, end in prompt.ends
+        unseen = {frame.key: frame for frame, _, end in prompt.spans
                   if end > shared and frame not in self._vision}
         return list(unseen.values())
 
@@ -174,9 +185,9 @@ class VisionLanguageModel:
     def layout(self, system_prompt: str = '') -> Layout:
         """Return where the rows of frames lie in a prompt."""
         frame = Frame.from_rgb(np.zeros((1, 1, 3), np.uint8))
-        (_, first), (_, second) = self.tokenize([Turn('', (frame,) * 2)], system_prompt).ends
-        tokens = self._image_tokens
-        return Layout(first - tokens, second - first - tokens, tokens)
+        (_, head, end), (_, start, _) = self.tokenize(
+            [Turn('', (frame,) * 2)], system_prompt).spans
+        return Layout(head, start - end, end - head)
 
     def _append(self, held: Dict[int, RollingWindow], wanted: Dict[int, Sequence[Frame]],
                 limit: int) -> None:
@@ -207,7 +218,7 @@ class VisionLanguageModel:
     def _known(self, prompt: Prompt, generation: int) -> Tuple[Optional[int], int]:
         """Return (sequence, rows) that a prompt can start from; (None, 0) if there are none."""
         for window in self._generation(generation):
-            rows = window.shared(prompt.keys, len(prompt.ends))
+            rows = window.shared(prompt.keys, len(prompt.spans))
             if rows:
                 return window.sequence, rows
         return self._prefixes.match(prompt.keys)
@@ -266,9 +277,9 @@ class VisionLanguageModel:
         text = torch.from_numpy(self._llm.embed(prompt.text_ids))
         rows = text.new_zeros((prompt.n_tokens, text.shape[1]))
         rows[torch.from_numpy(prompt.keys >= 0)] = text
-        for frame, end in prompt.ends:
+        for frame, first, end in prompt.spans:
             if end > start:
-                rows[end - self._image_tokens:end] = self._vision.rows(frame)
+                rows[first:end] = self._vision.rows(frame)
         return rows[start:]
 
     def _run(self, batch, rows: torch.Tensor,

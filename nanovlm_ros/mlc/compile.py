@@ -14,8 +14,8 @@ import tvm
 from tvm import relax, transform
 from tvm.target import codegen
 
-from nanovlm_ros.mlc.llama import Llama
-from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.mlc.decoder import Decoder
+from nanovlm_ros.mlc.shape import DecoderShape
 
 
 def host_target() -> tvm.target.Target:
@@ -24,9 +24,9 @@ def host_target() -> tvm.target.Target:
                               'num-cores': os.cpu_count() or 1})
 
 
-def compile_llama(shape: LlamaShape, target: tvm.target.Target) -> relax.VMExecutable:
-    """Return the executable with the functions of `Llama`."""
-    module, _ = Llama.export(shape)
+def compile_decoder(shape: DecoderShape, target: tvm.target.Target) -> relax.VMExecutable:
+    """Return the executable with the functions of `Decoder`."""
+    module, _ = Decoder.export(shape)
     return tvm.compile(module, target=target, relax_pipeline=_lower())
 
 
@@ -44,11 +44,11 @@ def _lower() -> transform.Pass:
 def main() -> None:
     """Read a shape, write a library."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('shape', type=Path, help='JSON of a LlamaShape')
+    parser.add_argument('shape', type=Path, help='JSON of a DecoderShape')
     parser.add_argument('output', type=Path, help='shared library to write')
     arguments = parser.parse_args()
-    shape = LlamaShape.from_json(json.loads(arguments.shape.read_text()))
-    compile_llama(shape, host_target()).export_library(str(arguments.output))
+    shape = DecoderShape.from_json(json.loads(arguments.shape.read_text()))
+    compile_decoder(shape, host_target()).export_library(str(arguments.output))
 
 
 if __name__ == '__main__':

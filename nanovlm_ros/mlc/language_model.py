@@ -8,7 +8,7 @@ import numpy as np
 
 from nanovlm_ros.mlc.kv_cache import KVCache
 from nanovlm_ros.mlc.packing import BLOCK
-from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
@@ -18,7 +18,7 @@ class LanguageModel:
     Not thread-safe: one thread creates, uses and drops it.
     """
 
-    def __init__(self, shape: LlamaShape, library: Path, weights: Mapping[str, np.ndarray], *,
+    def __init__(self, shape: DecoderShape, library: Path, weights: Mapping[str, np.ndarray], *,
                  rope_theta: float, positions: int, slots: int):
         import tvm
         import tvm_ffi
@@ -31,7 +31,7 @@ class LanguageModel:
         self._weights = tvm_ffi.convert(
             [self._tensor(weights[name]) for name in shape.parameter_names()])
         self._rope = [self._tensor(table)
-                      for table in rope_tables(shape.head_dim, rope_theta, positions)]
+                      for table in rope_tables(shape.rotated, rope_theta, positions)]
         self._pool = self._tensor(np.zeros(
             (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype))
         self.positions = positions
@@ -95,8 +95,8 @@ def cut_blocks(counts: Sequence[int]) -> np.ndarray:
                      for first in range(end - count, end, BLOCK)], np.int32)
 
 
-def rope_tables(head_dim: int, theta: float, positions: int):
-    """Return cos and sin, (positions, head_dim / 2) float32. Su et al., arXiv:2104.09864."""
-    inverse = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+def rope_tables(rotated: int, theta: float, positions: int):
+    """Return cos and sin, (positions, rotated / 2) float32. Su et al., arXiv:2104.09864."""
+    inverse = theta ** (-np.arange(0, rotated, 2, dtype=np.float64) / rotated)
     angle = np.arange(positions, dtype=np.float64)[:, None] * inverse
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)

@@ -6,10 +6,12 @@ from typing import Any, Dict, List
 
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
 
+RMS_NORM, LAYER_NORM = 'rms_norm', 'layer_norm'
+
 
 @dataclass(frozen=True)
-class LlamaShape:
-    """Dimensions of a Llama decoder and the types of its weights and cache."""
+class DecoderShape:
+    """Dimensions of a decoder of the Llama or StableLM family, types of its weights and cache."""
 
     hidden: int
     intermediate: int
@@ -20,14 +22,21 @@ class LlamaShape:
     vocab: int            # rows of the embedding table and of lm_head
     norm_eps: float
     quantization: Quantization
+    norm: str = RMS_NORM
+    rotary_dim: int = 0           # dimensions of a head that are rotated; 0: all
     cache_dtype: str = 'float32'  # of the K/V pool
+
+    @property
+    def rotated(self) -> int:
+        """Dimensions of a head that are rotated."""
+        return self.rotary_dim or self.head_dim
 
     def to_json(self) -> Dict[str, Any]:
         """Return a dictionary for `from_json`."""
         return {**asdict(self), 'quantization': self.quantization.name}
 
     @classmethod
-    def from_json(cls, fields: Dict[str, Any]) -> 'LlamaShape':
+    def from_json(cls, fields: Dict[str, Any]) -> 'DecoderShape':
         """Rebuild a shape from `to_json`."""
         return cls(**{**fields, 'quantization': QUANTIZATIONS[fields['quantization']]})
 
@@ -36,10 +45,13 @@ class LlamaShape:
         def matrix(name):
             return [f'{name}.weight'] + [f'{name}.scale'] * self.quantization.quantized
 
+        def norm(name):
+            return [f'{name}.weight'] + [f'{name}.bias'] * (self.norm == LAYER_NORM)
+
         names = matrix('embedding')
         for i in range(self.layers):
             layer = f'layers.{i}.'
-            names += [layer + 'attention_norm.weight', *matrix(layer + 'qkv'),
-                      *matrix(layer + 'attention_out'), layer + 'mlp_norm.weight',
+            names += [*norm(layer + 'attention_norm'), *matrix(layer + 'qkv'),
+                      *matrix(layer + 'attention_out'), *norm(layer + 'mlp_norm'),
                       *matrix(layer + 'gate_up'), *matrix(layer + 'down')]
-        return names + ['norm.weight', *matrix('head')]
+        return [*names, *norm('norm'), *matrix('head')]

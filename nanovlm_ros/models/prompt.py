@@ -3,11 +3,13 @@
 """A conversation, and the tokens it becomes."""
 from dataclasses import dataclass
 from functools import cached_property
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from nanovlm_ros.types import Frame
+
+MOST_ROWS = 1 << 20  # of an image
 
 
 @dataclass(frozen=True)
@@ -23,33 +25,32 @@ class Turn:
 class Prompt:
     """A tokenised conversation: runs of token ids and images, in order.
 
-    `segments` holds lists of token ids and frames; a frame stands for
-    `tokens_per_image` rows.
+    `segments` holds lists of token ids and frames; a frame stands for `image_rows(frame)` rows.
     """
 
     segments: Sequence[Union[List[int], Frame]]
-    tokens_per_image: int
+    image_rows: Callable[[Frame], int]
 
     @property
     def frames(self) -> List[Frame]:
         """The images, in order."""
-        return [frame for frame, _ in self.ends]
+        return [frame for frame, _, _ in self.spans]
 
     @cached_property
-    def ends(self) -> List[Tuple[Frame, int]]:
-        """The images, in order, each with the row after its last one."""
-        ends, row = [], 0
+    def spans(self) -> List[Tuple[Frame, int, int]]:
+        """The images, in order, each with its first row and the one after its last."""
+        spans, row = [], 0
         for segment in self.segments:
-            is_frame = isinstance(segment, Frame)
-            row += self.tokens_per_image if is_frame else len(segment)
-            if is_frame:
-                ends.append((segment, row))
-        return ends
+            start = row
+            row += self.image_rows(segment) if isinstance(segment, Frame) else len(segment)
+            if isinstance(segment, Frame):
+                spans.append((segment, start, row))
+        return spans
 
     @property
     def n_image_tokens(self) -> int:
         """Rows that are image."""
-        return self.tokens_per_image * len(self.frames)
+        return sum(end - start for _, start, end in self.spans)
 
     @property
     def n_tokens(self) -> int:
@@ -69,7 +70,6 @@ class Prompt:
         Two prompts whose keys begin alike have the same rows there, and so the
         same K and V.
         """
-        rows = np.arange(self.tokens_per_image, dtype=np.int64)
         return np.concatenate([
-            -1 - (s.key * self.tokens_per_image + rows) if isinstance(s, Frame)
-            else np.asarray(s, np.int64) for s in self.segments])
+            -1 - (s.key * MOST_ROWS + np.arange(self.image_rows(s), dtype=np.int64))
+            if isinstance(s, Frame) else np.asarray(s, np.int64) for s in self.segments])

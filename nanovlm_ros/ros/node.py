@@ -29,6 +29,10 @@ from nanovlm_ros.ros.servers import Servers
 from nanovlm_ros.ros.windows import Windows, check_windows
 from nanovlm_ros.types import NanoVlmError
 
+LOADING = (  # parameters that go to `engine.loader.load`
+    'revision', 'device', 'quantization', 'context_length', 'max_sequences', 'chat_template',
+    'vision_scaling', 'trust_pickle', 'mlc_weights')
+PROGRESS = 30.0     # s between two lines about a download or a conversion
 LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
 LAST_RESULTS = 0.2  # s more for the results of actions
 
@@ -41,7 +45,8 @@ class Runtime:
         self.parameters, self.executor = parameters, executor
         self.model_name = executor.model.name
         self.context_length = executor.model.context_length
-        check_windows(parameters, executor.model, node.get_logger())  # before joining the graph
+        # Before anything joins the graph.
+        check_windows(parameters, executor.model, node.get_logger())
         self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
         self.windows = Windows(node, parameters, self.cameras, executor)
         self.gateway = gateway
@@ -100,7 +105,8 @@ class NanoVlmNode(LifecycleNode):
     """See docs/interfaces.md. `load_model` takes the loader's place in tests."""
 
     def __init__(self, load_model: Callable = load, **options):
-        self._jumps = self._logs = self.servers = None  # rclpy destroys a node that failed half-way, too
+        # rclpy destroys a node that failed half-way, too.
+        self._jumps = self._logs = self.servers = None
         super().__init__('nanovlm', **options)
         self._logs = ToRos(self.get_logger())
         self._load_model = load_model
@@ -110,6 +116,7 @@ class NanoVlmNode(LifecycleNode):
         self.gateway = Gateway(self)
         self.servers = Servers(self, self.parameters, self.gateway, self._active_executor,
                                self._forget_seen)
+        self._progress = ('', 0.0)  # stage of loading, and when it was told
         self.failed = False  # autostart did not get to the end
         self.add_post_set_parameters_callback(self._on_parameters_set)
         self._jumps = self.get_clock().create_jump_callback(
@@ -157,9 +164,8 @@ class NanoVlmNode(LifecycleNode):
     def _configure(self) -> str:
         began, p = time.monotonic(), self.parameters
         executor = MlcExecutor(
-            partial(self._load_model, p['model'], device=p['device'],
-                    quantization=p['quantization'], context_length=p['context_length'],
-                    max_sequences=p['max_sequences'], progress=self._log_progress),
+            partial(self._load_model, p['model'], progress=self._log_progress,
+                    **{name: p[name] for name in LOADING}),
             queue_size=p['queue_size'], max_sequences=p['max_sequences'],
             prefill_chunk=p['prefill_chunk'])
         executor.start()
@@ -200,8 +206,10 @@ class NanoVlmNode(LifecycleNode):
             self.failed = True
 
     def _log_progress(self, stage: str, done: int, total: int) -> None:
-        if done in (0, total):
-            self.get_logger().info(f'{stage}: {"done" if done == total else "started"}')
+        before, said = self._progress
+        if stage != before or done == total or time.monotonic() - said > PROGRESS:
+            self._progress = stage, time.monotonic()
+            self.get_logger().info(f'{stage}: {100 * done / max(total, 1):.0f} %')
 
     def _on_parameters_set(self, parameters) -> None:
         if self.runtime is not None and self.runtime.live is not None:

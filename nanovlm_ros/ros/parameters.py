@@ -12,6 +12,7 @@ from rcl_interfaces.msg import (
     FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
 
 from nanovlm_ros.engine.events import parse_rules
+from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.types import GenerationConfig
 
@@ -67,7 +68,17 @@ class Row:
 
 _D = GenerationConfig()
 TABLE = (
-    Row('model', '', 'Folder of the model; empty: the demo model that ships.'),
+    Row('model', '', 'Folder of the model, or its name on the Hugging Face hub; empty: the demo '
+        'model that ships.'),
+    Row('revision', '', 'Branch, tag or commit of a model on the hub; empty: main.'),
+    Row('trust_pickle', False, 'Read weights in files of pickles (.bin), which safetensors files '
+        'make unnecessary; nothing but tensors is taken from them.'),
+    Row('mlc_weights', '', 'Folder of weights in the format of MLC, for the language model; empty: '
+        'those of the model.'),
+    Row('chat_template', '', 'Name of a chat template, or its JSON file; empty: as the model was '
+        'trained.'),
+    Row('vision_scaling', 'auto', 'How images are made square: auto, as the model was trained; '
+        'the others also switch tiles off.', choices=SCALINGS),
     Row('device', 'auto', 'Where inference runs.', choices=('auto', 'cpu')),
     Row('quantization', 'q4f16_1', 'How the language model\'s weights are stored.',
         choices=tuple(QUANTIZATIONS)),

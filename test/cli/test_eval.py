@@ -18,7 +18,7 @@ from recordings import (  # noqa: E402
 @pytest.fixture
 def fake_engine(monkeypatch):
     monkeypatch.setattr('nanovlm_ros.bag.engine.EngineSpec',
-                        lambda *arguments: FakeSpec(max_sequences=arguments[3]))
+                        lambda *arguments: FakeSpec(max_sequences=arguments[2]))
 
 
 @pytest.fixture

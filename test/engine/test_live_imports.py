@@ -54,6 +54,6 @@ def test_heavy_libraries_are_loaded_with_the_model_not_with_the_engine(process, 
 
 
 @pytest.mark.parametrize('name', ['tvm.relax', 'torch._dynamo', 'scipy',
-                                  'nanovlm_ros.mlc.llama', 'nanovlm_ros.mlc.compile'])
+                                  'nanovlm_ros.mlc.decoder', 'nanovlm_ros.mlc.compile'])
 def test_the_compiler_is_never_loaded(process, name):
     assert name not in process['all']

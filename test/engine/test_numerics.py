@@ -130,7 +130,7 @@ def test_the_cached_path_equals_the_uncached_one(pair):
     worst = 0.0
     for count in (1, 7, STEPS):
         model.reset()
-        longer = Prompt([*prompt.segments, tokens[:count]], prompt.tokens_per_image)
+        longer = Prompt([*prompt.segments, tokens[:count]], prompt.image_rows)
         sequence, shared, uncached = prefill(model, longer)
         assert shared == 0
         model.release(sequence, keep=False)

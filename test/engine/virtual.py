@@ -23,6 +23,11 @@ READ, SEE, ROW, PASS = 0.002, 0.100, 0.001, 0.010  # s: an image twice, a row of
 KEPT = 8  # finished sequences whose rows may serve others
 
 
+def image_rows(frame):
+    """Rows of any image."""
+    return IMAGE_ROWS
+
+
 class VirtualClock:
     """Stands still until work moves it; what was planned for a time happens on the way there."""
 
@@ -88,7 +93,7 @@ class VirtualModel(FakeModel):
         segments = [[BOS, *self.tokenizer.encode(system_prompt)]]
         for turn in turns:
             segments += [*turn.frames, self.tokenizer.encode(turn.user + (turn.assistant or ''))]
-        prompt = Prompt(segments, IMAGE_ROWS)
+        prompt = Prompt(segments, image_rows)
         self._turns = getattr(self, '_turns', {})
         self._turns[id(prompt)] = turns
         return prompt
@@ -104,7 +109,7 @@ class VirtualModel(FakeModel):
 
     def unseen(self, prompt, generation=0):
         _, shared = self._known(prompt, generation)
-        return list({frame.key: frame for frame, end in prompt.ends
+        return list({frame.key: frame for frame, _, end in prompt.spans
                      if end > shared and frame.key not in self.seen}.values())
 
     def see(self, frame):
@@ -187,7 +192,7 @@ class VirtualModel(FakeModel):
                 while held:
                     held.popitem()[1].remove()
                 raise
-            keys = Prompt([[BOS], *frames[:known + 1]], IMAGE_ROWS).keys
+            keys = Prompt([[BOS], *frames[:known + 1]], image_rows).keys
             self._write(rolled.sequence, rows, keys)
             rolled.appended(frames[known], keys)
             limit -= rows
@@ -270,7 +275,7 @@ class VirtualModel(FakeModel):
 
     def _known(self, prompt, generation):
         for window in self._generation(generation):
-            rows = window.shared(prompt.keys, len(prompt.ends))
+            rows = window.shared(prompt.keys, len(prompt.spans))
             if rows:
                 return window.sequence, rows
         return self._prefixes.match(prompt.keys)

@@ -65,6 +65,15 @@ def test_rms_norm_matches_numpy():
     np.testing.assert_allclose(y, expected, atol=5e-6)
 
 
+def test_layer_norm_matches_numpy_also_far_from_a_mean_of_zero():
+    x, weight, bias = normal(5, 160) * 3 + 50, normal(160), normal(160)
+    y = build(kernels.layer_norm(160, 1e-5))(x, weight, bias, normal(5, 160))
+    exact = x.astype(np.float64)
+    centred = exact - exact.mean(1, keepdims=True)
+    expected = centred / np.sqrt((centred ** 2).mean(1, keepdims=True) + 1e-5) * weight + bias
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
 def test_silu_gate_matches_numpy_also_far_from_zero():
     x = normal(5, 192) * 40
     y = build(kernels.silu_mul(96))(x, normal(5, 96))

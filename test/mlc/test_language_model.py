@@ -4,39 +4,64 @@
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, StableLmConfig, StableLmForCausalLM
 
 from nanovlm_ros.engine.build import library
-from nanovlm_ros.mlc.convert import convert_llama
+from nanovlm_ros.mlc.convert import convert_decoder
 from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, round_trip
-from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.mlc.shape import LAYER_NORM, DecoderShape
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 VOCAB, HIDDEN = 160, 64
 TOLERANCE = {'q0f32': 1e-3, 'q0f16': 1e-3, 'q4f32_1': 2e-3, 'q4f16_1': 2e-3}
 
 
-@pytest.fixture(scope='module', params=QUANTIZATIONS)
+@pytest.fixture(scope='module', params=[
+    *(('llama', name) for name in QUANTIZATIONS), ('stablelm', 'q0f32'), ('stablelm', 'q4f16_1')],
+    ids='-'.join)
 def pair(request):
     """Return our decoder, the reference over the same weights, and the tolerance."""
-    quantization = QUANTIZATIONS[request.param]
-    shape = LlamaShape(hidden=HIDDEN, intermediate=96, layers=3, q_heads=4, kv_heads=2,
-                       head_dim=16, vocab=VOCAB, norm_eps=1e-5, quantization=quantization)
+    family, name = request.param
+    quantization = QUANTIZATIONS[name]
     torch.manual_seed(0)
-    reference = LlamaForCausalLM(LlamaConfig(
-        vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=96, num_hidden_layers=3,
-        num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
-        initializer_range=0.15)).eval()
+    shape, reference = (llama if family == 'llama' else stablelm)(quantization)
     state = reference.state_dict()
-    weights = dict(convert_llama(shape, lambda name: state[name].numpy().copy(), tied=False))
+    weights = dict(convert_decoder(shape, lambda name: state[name].numpy().copy(), tied=False))
     for tensor in state.values():
         if tensor.ndim == 2:
             tensor.copy_(torch.from_numpy(round_trip(tensor.numpy(), quantization)))
     model = LanguageModel(shape, library(shape, lambda *_: None), weights,
                           rope_theta=10000.0, positions=256, slots=400)
-    return model, reference, TOLERANCE[request.param]
+    return model, reference, TOLERANCE[name]
+
+
+def llama(quantization):
+    """Grouped-query attention."""
+    shape = DecoderShape(
+        hidden=HIDDEN, intermediate=96, layers=3, q_heads=4, kv_heads=2, head_dim=16, vocab=VOCAB,
+        norm_eps=1e-5, quantization=quantization)
+    return shape, LlamaForCausalLM(LlamaConfig(
+        vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=96, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
+        initializer_range=0.15)).eval()
+
+
+def stablelm(quantization):
+    """Heads of 80 of which 20 are rotated, norms with a bias."""
+    shape = DecoderShape(
+        hidden=160, intermediate=96, layers=3, q_heads=2, kv_heads=2, head_dim=80, vocab=VOCAB,
+        norm_eps=1e-5, quantization=quantization, norm=LAYER_NORM, rotary_dim=20)
+    reference = StableLmForCausalLM(StableLmConfig(
+        vocab_size=VOCAB, hidden_size=160, intermediate_size=96, num_hidden_layers=3,
+        num_attention_heads=2, num_key_value_heads=2, layer_norm_eps=1e-5, use_qkv_bias=False,
+        initializer_range=0.1)).eval()
+    for name, parameter in reference.named_parameters():
+        if parameter.ndim == 1:  # of a norm; float16 holds it without loss, as published
+            torch.nn.init.normal_(parameter, float(name.endswith('weight')), 0.1)
+            parameter.data = parameter.data.half().float()
+    return shape, reference
 
 
 def rows_of(model, ids):
@@ -108,10 +133,10 @@ def test_rows_dropped_from_the_middle_leave_the_others_at_their_new_places(pair)
 
 
 def test_a_batch_that_does_not_fit_changes_nothing(pair):
-    model, _, _ = pair
+    model, reference, _ = pair
     sequence, other = model.cache.add(), model.cache.add()
     with pytest.raises(OutOfSlots):
-        model.run([(sequence, 200), (other, 250)], torch.zeros(450, HIDDEN))
+        model.run([(sequence, 200), (other, 250)], torch.zeros(450, reference.config.hidden_size))
     assert model.cache.length(sequence) == model.cache.length(other) == 0
     assert model.cache.free == model.cache.slots
     model.cache.remove(sequence)
@@ -119,10 +144,10 @@ def test_a_batch_that_does_not_fit_changes_nothing(pair):
 
 
 def test_a_sequence_longer_than_the_context_is_refused_and_changes_nothing(pair):
-    model, _, _ = pair
+    model, reference, _ = pair
     sequence = model.cache.add()
     with pytest.raises(NanoVlmError) as caught:
-        model.run([(sequence, 257)], torch.zeros(257, HIDDEN))
+        model.run([(sequence, 257)], torch.zeros(257, reference.config.hidden_size))
     assert caught.value.code == ErrorCode.CONTEXT_OVERFLOW
     assert '257 rows' in caught.value.message and '256' in caught.value.message
     assert model.cache.length(sequence) == 0

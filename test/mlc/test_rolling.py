@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from nanovlm_ros.engine.build import library
-from nanovlm_ros.mlc.convert import convert_llama
+from nanovlm_ros.mlc.convert import convert_decoder
 from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
-from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.mlc.shape import DecoderShape
 
 HIDDEN, HEADS, HEAD_DIM, LAYERS, VOCAB = 64, 4, 16, 3, 96
 HEAD, FRAME, FRAMES, QUESTION = 7, 6, 4, 5  # rows before the frames, of a frame; frames; rows
@@ -101,11 +101,11 @@ class Reference:
 @pytest.fixture(scope='module', params=['float32', 'float16'])
 def pair(request):
     """Return a compiled decoder, the reference over the same weights, and the bound."""
-    shape = LlamaShape(hidden=HIDDEN, intermediate=96, layers=LAYERS, q_heads=HEADS,
+    shape = DecoderShape(hidden=HIDDEN, intermediate=96, layers=LAYERS, q_heads=HEADS,
                        kv_heads=HEADS, head_dim=HEAD_DIM, vocab=VOCAB, norm_eps=1e-5,
                        quantization=QUANTIZATIONS['q0f32'], cache_dtype=request.param)
     weights = random_weights()
-    packed = dict(convert_llama(shape, lambda name: weights[name], tied=False))
+    packed = dict(convert_decoder(shape, lambda name: weights[name], tied=False))
     model = LanguageModel(shape, library(shape, lambda *_: None), packed, rope_theta=10000.0,
                           positions=256, slots=200)
     return model, Reference(weights), BOUND[request.param]

@@ -16,13 +16,13 @@ def test_cleanup_frees_the_fixed_parameters(make_robot):
 
 
 def test_the_loader_gets_the_parameters(make_robot):
-    robot = make_robot(model='/a/folder', device='cpu', quantization='q0f32',
-                       context_length=77, max_sequences=3)
+    given = {'device': 'cpu', 'quantization': 'q0f32', 'context_length': 77, 'max_sequences': 3,
+             'revision': 'main', 'trust_pickle': True, 'mlc_weights': '/an/mlc/folder',
+             'chat_template': 'llama_3', 'vision_scaling': 'pad'}
+    robot = make_robot(model='/a/folder', **given)
     (model,), options = robot.load_arguments
     options.pop('progress')
-    assert model == '/a/folder'
-    assert options == {'device': 'cpu', 'quantization': 'q0f32', 'context_length': 77,
-                       'max_sequences': 3}
+    assert model == '/a/folder' and options == given
 
 
 def test_a_new_image_limit_applies_to_the_next_question(make_robot, client):

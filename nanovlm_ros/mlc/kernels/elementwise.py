@@ -1,6 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Embedding look-up, RMS normalisation, SiLU gate."""
+"""Embedding look-up, normalisations, SiLU gate."""
 from functools import lru_cache
 
 from tvm.script import tirx as T
@@ -76,6 +76,51 @@ def rms_norm(k, eps):
                     for v in T.vectorized(LANES):
                         y[r, c * LANES + v] = (
                             x[r, c * LANES + v] * inverse[0] * weight[c * LANES + v])
+
+    return kernel
+
+
+@lru_cache
+def layer_norm(k, eps):
+    """Return a PrimFunc: x (m, k), weight (k,), bias (k,), y (m, k). Ba et al., arXiv:1607.06450.
+
+    The mean goes first, then the deviation from it: a mean of squares would lose digits.
+    """
+    @T.prim_func(s_tir=True, private=True)
+    def kernel(x_: T.handle, weight: T.Buffer((k,), 'float32'), bias: T.Buffer((k,), 'float32'),
+               y_: T.handle):
+        T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+        m = T.int64()
+        x = T.match_buffer(x_, (m, k), 'float32')
+        y = T.match_buffer(y_, (m, k), 'float32')
+        for r in T.serial(m):
+            with T.sblock('layer_norm'):
+                T.reads()
+                T.writes()
+                sums = T.sblock_alloc_buffer((LANES,), 'float32')
+                mean = T.sblock_alloc_buffer((1,), 'float32')
+                inverse = T.sblock_alloc_buffer((1,), 'float32')
+                for v in T.vectorized(LANES):
+                    sums[v] = T.float32(0)
+                for c in T.serial(k // LANES):
+                    for v in T.vectorized(LANES):
+                        sums[v] = sums[v] + x[r, c * LANES + v]
+                fold(sums)
+                mean[0] = sums[0] * T.float32(1 / k)
+                for v in T.vectorized(LANES):
+                    sums[v] = T.float32(0)
+                for c in T.serial(k // LANES):
+                    for v in T.vectorized(LANES):
+                        sums[v] = T.fma(x[r, c * LANES + v] - mean[0],
+                                        x[r, c * LANES + v] - mean[0], sums[v])
+                fold(sums)
+                inverse[0] = T.float32(1) / T.sqrt(
+                    sums[0] * T.float32(1 / k) + T.float32(eps))
+                for c in T.serial(k // LANES):
+                    for v in T.vectorized(LANES):
+                        y[r, c * LANES + v] = T.fma(
+                            (x[r, c * LANES + v] - mean[0]) * inverse[0],
+                            weight[c * LANES + v], bias[c * LANES + v])
 
     return kernel
 

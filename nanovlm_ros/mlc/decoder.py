@@ -1,6 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The Llama decoder as a relax module over our kernels.
+"""The decoder as a relax module over our kernels: the Llama and the StableLM family.
+
+They differ in the norm and in how much of a head is rotated (`DecoderShape`).
 
 Two functions: `embed` turns token ids into rows, `forward` runs a ragged batch
 of rows, whatever their sequences: a prefill, a batched decode step or both at
@@ -12,7 +14,7 @@ from tvm.relax.frontend.nn import Tensor, op
 
 from nanovlm_ros.mlc import kernels
 from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES
-from nanovlm_ros.mlc.shape import LlamaShape
+from nanovlm_ros.mlc.shape import LAYER_NORM, RMS_NORM, DecoderShape
 
 
 class Linear(nn.Module):
@@ -69,17 +71,34 @@ class RMSNorm(nn.Module):
                                [x, self.weight], Tensor.placeholder(x.shape, 'float32'))
 
 
+class LayerNorm(nn.Module):
+    """(x - mean) / deviation * weight + bias."""
+
+    def __init__(self, hidden, eps):
+        self.hidden, self.eps = hidden, eps
+        self.weight = nn.Parameter((hidden,), 'float32')
+        self.bias = nn.Parameter((hidden,), 'float32')
+
+    def forward(self, x: Tensor):
+        return op.tensor_ir_op(kernels.layer_norm(self.hidden, self.eps), 'layer_norm',
+                               [x, self.weight, self.bias],
+                               Tensor.placeholder(x.shape, 'float32'))
+
+
+NORMS = {RMS_NORM: RMSNorm, LAYER_NORM: LayerNorm}
+
+
 class Layer(nn.Module):
     """One decoder layer; `x` is the residual stream, changed in place."""
 
-    def __init__(self, shape: LlamaShape):
+    def __init__(self, shape: DecoderShape):
         self.shape = shape
         q = shape.quantization
         width = shape.q_heads * shape.head_dim
-        self.attention_norm = RMSNorm(shape.hidden, shape.norm_eps)
+        self.attention_norm = NORMS[shape.norm](shape.hidden, shape.norm_eps)
         self.qkv = Linear(shape.hidden, width + 2 * shape.kv_heads * shape.head_dim, q)
         self.attention_out = Linear(width, shape.hidden, q)
-        self.mlp_norm = RMSNorm(shape.hidden, shape.norm_eps)
+        self.mlp_norm = NORMS[shape.norm](shape.hidden, shape.norm_eps)
         self.gate_up = Linear(shape.hidden, 2 * shape.intermediate, q)
         self.down = Linear(shape.intermediate, shape.hidden, q)
 
@@ -93,7 +112,7 @@ class Layer(nn.Module):
             kernels.append_rows(*heads, s.layers, s.cache_dtype), 'append_rows',
             [qkv, slot, pool, index], 2, Tensor.placeholder(pool.shape, s.cache_dtype))
         attended = op.tensor_ir_op(
-            kernels.attention(*heads, s.head_dim, s.layers, s.cache_dtype), 'attention',
+            kernels.attention(*heads, s.rotated, s.layers, s.cache_dtype), 'attention',
             [qkv, *rope, pool, table, sequence, position, block, index],
             Tensor.placeholder((x.shape[0], s.q_heads * s.head_dim), 'float32'))
         x = self.attention_out(attended, into=x)
@@ -104,18 +123,18 @@ class Layer(nn.Module):
         return self.down(hidden, into=x), pool
 
 
-class Llama(nn.Module):
+class Decoder(nn.Module):
     """Embedding table, decoder layers and language-model head."""
 
-    def __init__(self, shape: LlamaShape):
+    def __init__(self, shape: DecoderShape):
         self.shape = shape
         self.embedding = Embedding(shape.vocab, shape.hidden, shape.quantization)
         self.layers = nn.ModuleList([Layer(shape) for _ in range(shape.layers)])
-        self.norm = RMSNorm(shape.hidden, shape.norm_eps)
+        self.norm = NORMS[shape.norm](shape.hidden, shape.norm_eps)
         self.head = Linear(shape.hidden, shape.vocab, shape.quantization)
 
     @classmethod
-    def export(cls, shape: LlamaShape):
+    def export(cls, shape: DecoderShape):
         """Return the IRModule and its (name, parameter) list."""
         model = cls(shape)
         module, parameters = model.export_tvm(spec=model._spec())
@@ -143,7 +162,7 @@ class Llama(nn.Module):
     def _spec(self):
         s = self.shape
         packed = {'param_mode': 'packed', 'effect_mode': 'none'}
-        rope = nn.spec.Tensor(['positions', s.head_dim // 2], 'float32')
+        rope = nn.spec.Tensor(['positions', s.rotated // 2], 'float32')
         rows = nn.spec.Tensor(['m'], 'int32')
         return nn.spec.ModuleSpec.from_raw({
             'embed': {'ids': rows, '$': packed},

@@ -1,0 +1,93 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory a model will take, told and checked before anything is loaded."""
+import logging
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from nanovlm_ros.mlc.mlc_layout import decoder_groups
+from nanovlm_ros.mlc.shape import DecoderShape
+from nanovlm_ros.models.checkpoint import Checkpoint
+from nanovlm_ros.models.projector import empty_projector
+from nanovlm_ros.models.vision_tower import empty_tower
+from nanovlm_ros.types import ErrorCode, NanoVlmError
+
+LOG = logging.getLogger(__name__)
+FLOAT = 4        # bytes of a number of the vision tower and the projector
+REST = 256 << 20  # libraries, activations, images
+
+MEMINFO = Path('/proc/meminfo')
+# Control groups, version 2 and 1: limit, what is in use, and what of that is cached files, which
+# give way (a checkpoint that was just copied or converted is among them).
+GROUPS = tuple(
+    (folder / limit, folder / usage, folder / 'memory.stat', prefix)
+    for folder, limit, usage, prefix in (
+        (Path('/sys/fs/cgroup'), 'memory.max', 'memory.current', ''),
+        (Path('/sys/fs/cgroup/memory'), 'memory.limit_in_bytes', 'memory.usage_in_bytes',
+         'total_')))
+CACHED = ('active_file', 'inactive_file')
+
+
+class Needed(NamedTuple):
+    """Bytes, by what takes them."""
+
+    weights: int      # of the language model
+    row: int          # of K and V, a token
+    slots: int        # rows of the KV cache
+    vision: int       # tower and projector
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.row * self.slots + self.vision + REST
+
+    def __str__(self) -> str:
+        return (f'{size(self.weights)} of weights, {size(self.row * self.slots)} of KV cache '
+                f'({self.slots} tokens, {size(1000 * self.row)} per 1,000), '
+                f'{size(self.vision)} for vision, {size(REST)} for the rest')
+
+
+def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
+    """Return what a model with a KV cache of so many rows will take."""
+    # A tied head is the embedding table a second time, laid out as the head.
+    weights = sum(p.nbytes for group in decoder_groups(shape, checkpoint.tied)
+                  for p in group.parameters.values())
+    number = np.dtype(shape.cache_dtype).itemsize
+    tower = empty_tower(checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token)
+    projector = empty_projector(checkpoint.projector_type, tower.shape.hidden, shape.hidden)
+    return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
+                  FLOAT * sum(p.numel() for part in (tower, projector) for p in part.parameters()))
+
+
+def check_memory(name: str, wanted: Needed) -> None:
+    """Log what a model needs; raise OUT_OF_MEMORY with the numbers where there is less."""
+    free = available()
+    LOG.info('%s needs %s: %s.', name, size(wanted.total), wanted)
+    if free is not None and wanted.total > free:
+        raise NanoVlmError(
+            ErrorCode.OUT_OF_MEMORY,
+            f'{name} needs {size(wanted.total)} of memory and {size(free)} are free: {wanted}. '
+            'Lower context_length or max_sequences, take a smaller quantization or model, or end '
+            'other programs.')
+
+
+def available() -> Optional[int]:
+    """Return the bytes that this process may still take; None where the system does not tell."""
+    found = []
+    if MEMINFO.is_file():
+        found += [int(line.split()[1]) << 10 for line in MEMINFO.read_text().splitlines()
+                  if line.startswith('MemAvailable')]
+    for limit, usage, statistics, prefix in GROUPS:
+        try:
+            free = int(limit.read_text()) - int(usage.read_text())
+            said = dict(line.split() for line in statistics.read_text().splitlines())
+        except (OSError, ValueError):  # no control groups, or no limit ("max")
+            continue
+        found.append(free + sum(int(said.get(prefix + name, 0)) for name in CACHED))
+    return min(found, default=None)
+
+
+def size(count: int) -> str:
+    """Return bytes as text."""
+    return f'{count / 2**30:.2f} GiB' if count >= 2**29 else f'{count / 2**20:.1f} MiB'

@@ -1,0 +1,129 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model needs is counted right, told, and refused with numbers where it does not fit."""
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'mlc'))  # full_size
+
+from full_size import SIGLIP, full_size  # noqa: E402
+
+from nanovlm_ros.engine import memory  # noqa: E402
+from nanovlm_ros.engine.loader import load  # noqa: E402
+from nanovlm_ros.engine.memory import Needed, available, check_memory, needed  # noqa: E402
+from nanovlm_ros.mlc.packing import QUANTIZATIONS  # noqa: E402
+from nanovlm_ros.types import ErrorCode, NanoVlmError  # noqa: E402
+
+GIB = 1 << 30
+# Numbers in matrices and in norms: what the published index files count, without the tower.
+LLAMA_7B = 2 * 32000 * 4096 + 32 * (4 * 4096 ** 2 + 3 * 4096 * 11008), 65 * 4096
+LLAMA_13B = 2 * 32000 * 5120 + 40 * (4 * 5120 ** 2 + 3 * 5120 * 13824), 81 * 5120
+LLAMA_3_8B = (2 * 128256 * 4096 + 32 * (2 * 4096 ** 2 + 2 * 4096 * 1024 + 3 * 4096 * 14336),
+              65 * 4096)
+STABLELM_3B = 2 * 50304 * 2560 + 32 * (4 * 2560 ** 2 + 3 * 2560 * 6912), 2 * 65 * 2560
+SHEARED = 2 * 32000 * 2560 + 32 * (4 * 2560 ** 2 + 3 * 2560 * 6912), 65 * 2560
+# The layers of CLIP-L/336 up to the last but one, and what comes before them.
+CLIP = 23 * (4 * 1024 ** 2 + 2 * 1024 * 4096 + 9 * 1024 + 4096) + (
+    3 * 14 ** 2 + 1 + 577 + 2) * 1024
+SIGLIP_SO400M = 26 * (4 * 1152 ** 2 + 2 * 1152 * 4304 + 9 * 1152 + 4304) + (
+    3 * 14 ** 2 + 1 + 729) * 1152
+
+
+def test_seven_billion_parameters_are_seven():
+    assert sum(LLAMA_7B) == 6_738_415_616 and sum(LLAMA_13B) == 13_015_864_320
+    assert sum(LLAMA_3_8B) == 8_030_261_248 and sum(STABLELM_3B) == 2_795_443_200
+
+
+@pytest.mark.parametrize('name, numbers, row', [
+    ('7B', LLAMA_7B, 2 * 32 * 4096), ('13B', LLAMA_13B, 2 * 40 * 5120),
+    ('8B', LLAMA_3_8B, 2 * 32 * 1024), ('3B', STABLELM_3B, 2 * 32 * 2560),
+    ('2.7B', SHEARED, 2 * 32 * 2560)])
+@pytest.mark.parametrize('quantization, matrix, vector', [
+    ('q4f16_1', 4.5 / 8, 2), ('q4f32_1', 5 / 8, 4), ('q0f16', 2, 2), ('q0f32', 4, 4)])
+def test_weights_and_cache_of_a_model_of_full_size(
+        name, numbers, row, quantization, matrix, vector):
+    checkpoint = full_size(name)
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS[quantization]), 5000)
+    assert wanted.weights == matrix * numbers[0] + vector * numbers[1]
+    assert wanted.row == row * (2 if 'f16' in quantization else 4) and wanted.slots == 5000
+
+
+def test_a_tied_head_is_a_copy():
+    checkpoint = full_size('2.7B')
+    tied = replace(checkpoint, llm={**checkpoint.llm, 'tie_word_embeddings': True})
+    shape = checkpoint.shape(QUANTIZATIONS['q4f16_1'])
+    assert needed(tied, shape, 9) == needed(checkpoint, shape, 9)
+
+
+@pytest.mark.parametrize('name, tower, projector, numbers', [
+    ('7B', None, 'mlp2x_gelu', CLIP + 1024 * 4096 + 4096 + 4096 ** 2 + 4096),
+    ('2.7B', SIGLIP, 'mlp_downsample',
+     SIGLIP_SO400M + 2 * 4608 + 4608 * 2560 + 2560 + 2560 ** 2 + 2560)])
+def test_the_tower_and_the_projector_count_as_far_as_they_are_loaded(
+        name, tower, projector, numbers):
+    checkpoint = full_size(name, *([tower, projector] if tower else []))
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 0)
+    assert wanted.vision == 4 * numbers
+
+
+def test_llava_7b_is_told_in_words(caplog, monkeypatch):
+    monkeypatch.setattr(memory, 'available', lambda: 64 * GIB)
+    checkpoint = full_size('7B')
+    with caplog.at_level(logging.INFO):
+        check_memory('llava-v1.5-7b', needed(
+            checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096))
+    said = caplog.messages[0]
+    # 6.74e9 x 0.5625 bytes; 512 KiB a token; 312 million numbers of float32.
+    assert '3.53 GiB of weights' in said and '2.00 GiB of KV cache (4096 tokens' in said
+    assert '500.0 MiB per 1,000' in said and '1.16 GiB for vision' in said
+    assert said.startswith('llava-v1.5-7b needs 6.94 GiB:')
+
+
+def test_a_model_that_does_not_fit_is_refused_with_both_figures(monkeypatch):
+    monkeypatch.setattr(memory, 'available', lambda: 4 * GIB)
+    check_memory('small', Needed(weights=2 * GIB, row=1 << 10, slots=1 << 10, vision=GIB))
+    with pytest.raises(NanoVlmError) as caught:
+        check_memory('large', Needed(weights=3 * GIB, row=1 << 20, slots=1 << 10, vision=GIB))
+    assert caught.value.code == ErrorCode.OUT_OF_MEMORY
+    message = caught.value.message
+    assert 'large needs 5.25 GiB of memory and 4.00 GiB are free' in message
+    assert '3.00 GiB of weights' in message and 'context_length' in message
+    monkeypatch.setattr(memory, 'available', lambda: None)  # nobody knows: it is tried
+    check_memory('large', Needed(weights=3 * GIB, row=1 << 20, slots=1 << 10, vision=GIB))
+
+
+def test_loading_is_refused_before_anything_is_made(monkeypatch, tmp_path):
+    monkeypatch.setenv('NANOVLM_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(memory, 'available', lambda: 1 << 20)
+    with pytest.raises(NanoVlmError, match='demo_model needs .* and 1.0 MiB are free'):
+        load()
+    assert not (tmp_path / 'cache').exists()
+
+
+def write_group(folder, limit, usage, statistics=''):
+    folder.mkdir(exist_ok=True)
+    paths = [folder / name for name in ('limit', 'usage', 'statistics')]
+    for path, content in zip(paths, (limit, usage, statistics)):
+        path.write_text(str(content))
+    return (*paths, '')
+
+
+def test_free_memory_is_that_of_the_machine_or_of_its_control_group(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, 'MEMINFO', tmp_path / 'meminfo')
+    monkeypatch.setattr(memory, 'GROUPS', ())
+    assert available() is None
+    (tmp_path / 'meminfo').write_text('MemTotal: 9 kB\nMemAvailable:    8388608 kB\n')
+    assert available() == 8 * GIB
+    monkeypatch.setattr(memory, 'GROUPS', (
+        write_group(tmp_path / 'none', 'max\n', 5 * GIB),
+        write_group(tmp_path / 'group', 6 * GIB, 5 * GIB,
+                    f'anon 1\ninactive_file {GIB}\nactive_file {2 * GIB}\n')))
+    assert available() == 4 * GIB, 'cached files give way'
+
+
+def test_this_machine_tells():
+    assert 1 << 20 < available() < 1 << 50
