@@ -132,6 +132,9 @@ class GenerationConfig:
     repetition_penalty: float = 1.0  # > 0; 1: none. Keskar et al. 2019, arXiv:1909.05858
     seed: int = 0                   # the same seed gives the same text
     stop: Tuple[str, ...] = ()      # the text ends before the first of these
+    # Stop tokens are not sampled before; stop strings and a JSON document end all the same. For
+    # the command line and Python: a robot has no use for an answer that is longer than it is.
+    min_new_tokens: int = 0
 
 
 @dataclass(frozen=True)

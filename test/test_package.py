@@ -29,7 +29,7 @@ LOCK = [Requirement(line) for line in (ROOT / 'requirements.lock').read_text().s
         if line.strip() and not line.startswith('#')]
 
 SOURCES = [ROOT / 'setup.py', *sorted(
-    path for folder in ('demo', 'launch', 'nanovlm_ros', 'test', 'training')
+    path for folder in ('demo', 'examples', 'launch', 'nanovlm_ros', 'test', 'training')
     for path in (ROOT / folder).rglob('*.py'))]
 HEADER = ['# Copyright 2026 nanovlm_ros contributors', '# SPDX-License-Identifier: Apache-2.0']
 
@@ -43,7 +43,11 @@ LAYERS = {
     'ros': {'ros', 'engine', 'models', 'mlc', 'msg', 'srv', 'action'},
     'bag': {'bag', 'engine', 'models', 'mlc'},
     'video': {'video', 'engine', 'models', 'mlc'},
-    'cli': {'cli', 'ros', 'bag', 'video', 'engine', 'models', 'mlc'},
+    'pictures': set(),
+    'api': {'engine', 'pictures'},
+    '__init__': {'api'},
+    'chat': {'chat', 'api', 'pictures'},
+    'cli': {'cli', 'chat', 'api', 'pictures', 'ros', 'bag', 'video', 'engine', 'models', 'mlc'},
 }
 
 

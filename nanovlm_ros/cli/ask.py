@@ -5,14 +5,14 @@ import sys
 import threading
 from pathlib import Path
 
-from nanovlm_ros.types import ErrorCode, Frame, GenerationConfig, NanoVlmError, Query
+from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError, Query
 
 
 def add_arguments(parser) -> None:
     """Add the question, the images and the model."""
     from nanovlm_ros.cli.model_arguments import add_model_arguments
 
-    parser.add_argument('images', nargs='*', type=Path, help='JPEG or PNG files, in order')
+    parser.add_argument('images', nargs='*', type=Path, help='picture files, in order')
     parser.add_argument('-p', '--prompt', required=True, help='the question')
     parser.add_argument('--json-schema', type=Path, metavar='FILE',
                         help='answer in JSON that this schema accepts')
@@ -27,8 +27,9 @@ def run(arguments) -> int:
     """Print the answer; return 1 when there is none."""
     from nanovlm_ros.cli.model_arguments import load_model
     from nanovlm_ros.engine.executor import MlcExecutor
+    from nanovlm_ros.pictures import read_picture
 
-    frames = tuple(_frame(path) for path in arguments.images)
+    frames = tuple(read_picture(path) for path in arguments.images)
     schema = _read(arguments.json_schema).decode() if arguments.json_schema else ''
     query = Query('cli', arguments.prompt, frames=frames, json_schema=schema,
                   config=GenerationConfig(max_new_tokens=arguments.max_new_tokens,
@@ -49,17 +50,6 @@ def run(arguments) -> int:
     if answers[0].error_message:
         print(f'nanovlm: {answers[0].error_message}', file=sys.stderr)
     return int(answers[0].error_code != ErrorCode.NONE)
-
-
-def _frame(path: Path) -> Frame:
-    from nanovlm_ros.imaging import check_compressed, decode_compressed
-
-    data = _read(path)
-    try:
-        width, height = check_compressed(data)
-    except NanoVlmError as error:
-        raise NanoVlmError(error.code, f'{path}: {error.message}') from error
-    return Frame(lambda: decode_compressed(data), width=width, height=height, frame_id=str(path))
 
 
 def _read(path: Path) -> bytes:

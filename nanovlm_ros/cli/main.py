@@ -3,13 +3,16 @@
 """`nanovlm COMMAND`: each command is a module here with `add_arguments` and `run`."""
 import argparse
 import importlib
+import os
 import sys
 
 from nanovlm_ros.types import NanoVlmError
 
 COMMANDS = {
+    'chat': 'talk about pictures on the terminal',
     'ask': 'ask one question about image files',
     'video': 'ask about the newest frames of a video, draw the answers on it',
+    'pull': 'download a model of the hub',
     'compile': 'compile a model and pack its weights, ahead of the first start',
     'eval': 'ask about recorded bags, score the answers, compare two runs',
     'bench': 'measure the engine and the node, as JSON',
@@ -32,6 +35,9 @@ def main(arguments=None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who read the output has gone; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == '__main__':

@@ -23,12 +23,16 @@ def check_query(query: Query, context_length: int, max_images: int) -> None:
     if query.image_ages and len(query.image_ages) != len(query.frames):
         raise _invalid(f'The query brings {len(query.frames)} images and '
                        f'{len(query.image_ages)} ages; give one age an image, or none at all.')
-    _check_config(query.config)
+    check_config(query.config)
 
 
-def _check_config(config: GenerationConfig) -> None:
+def check_config(config: GenerationConfig) -> None:
+    """Raise NanoVlmError(INVALID_REQUEST) with a sentence unless tokens can be sampled so."""
     checks = (
         ('max_new_tokens', config.max_new_tokens, config.max_new_tokens >= 1, 'at least 1'),
+        ('min_new_tokens', config.min_new_tokens,
+         0 <= config.min_new_tokens <= config.max_new_tokens,
+         f'between 0 and max_new_tokens, {config.max_new_tokens}'),
         ('temperature', config.temperature, 0 <= config.temperature < math.inf, '0 or more'),
         ('top_p', config.top_p, 0 < config.top_p <= 1, 'above 0 and at most 1'),
         ('repetition_penalty', config.repetition_penalty,

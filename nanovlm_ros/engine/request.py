@@ -99,14 +99,16 @@ class Request:
         query = self.query
         self.conversation = conversation if query.keep_history else None
         turns = [*(self.conversation or ()), Turn(self.user_text, query.frames)]
-        self.prompt = model.tokenize(turns, query.system_prompt)
-        room = model.context_length - self.prompt.n_tokens
+        prompt = model.tokenize(turns, query.system_prompt)
+        tokens = prompt.n_tokens  # may raise for an odd image, and `_answer` asks for it, too
+        self.prompt = prompt
+        room = model.context_length - tokens
         if room < 1:
             raise NanoVlmError(
                 ErrorCode.CONTEXT_OVERFLOW,
-                f'The prompt takes {self.prompt.n_tokens} tokens and the context holds '
+                f'The prompt takes {tokens} tokens and the context holds '
                 f'{model.context_length}; ask with fewer or no images, a shorter prompt'
-                + (', or forget the conversation with ~/reset.' if self.conversation else '.'))
+                + (', or reset the conversation.' if self.conversation else '.'))
         self.budget = min(query.config.max_new_tokens, room)
         self.sampler = Sampler(query.config, self.prompt.text_ids, model.vocab_size)
         self.stream = TextStream(model.tokenizer, query.config.stop + tuple(model.stop_strings))
@@ -116,8 +118,7 @@ class Request:
     def take(self, logits: np.ndarray, stop_ids) -> Optional[str]:
         """Sample a token and show its text; return the finish reason when it was the last."""
         assert self.sampler is not None and self.stream is not None, 'prepare() comes first'
-        allowed = self.constraint.allowed() if self.constraint else None
-        token = self.sampler.sample(logits, allowed)
+        token = self.sampler.sample(logits, self._allowed(stop_ids, len(logits)))
         self.budget -= 1
         if token in stop_ids:
             return STOP
@@ -132,6 +133,16 @@ class Request:
         if self.stream.stopped or (self.constraint and self.constraint.complete):
             return STOP
         return LENGTH if self.budget <= 0 else None
+
+    def _allowed(self, stop_ids, vocab_size: int) -> Optional[np.ndarray]:
+        """Tokens that may come next, bool (vocab_size,); None: all of them."""
+        if self.constraint:
+            return self.constraint.allowed()
+        if self.completion_tokens >= self.query.config.min_new_tokens:
+            return None
+        allowed = np.ones(vocab_size, bool)
+        allowed[[token for token in stop_ids if token < vocab_size]] = False
+        return allowed
 
     def spend(self, stage: str, seconds: float) -> None:
         """Count the time of a step that this request took part in."""

@@ -24,18 +24,7 @@ class JsonSchema:
     """
 
     def __init__(self, text: str, tokenizer):
-        if len(text) > MAX_SCHEMA:
-            raise _bad(f'The JSON schema has {len(text)} characters; at most {MAX_SCHEMA} are '
-                       'taken. Ask for fewer fields at a time.')
-        try:
-            schema = json.loads(text)
-        except (ValueError, RecursionError) as error:  # also numbers of too many digits
-            raise _bad(f'The JSON schema is not JSON: {error}.') from error
-        if not isinstance(schema, dict):
-            raise _bad(f'The JSON schema is a {type(schema).__name__}; it must be an object, '
-                       'for example {"type": "object", "properties": {...}}.')
-        _check(schema, 0)
-        self.schema: Dict[str, Any] = schema or {'type': 'object'}
+        self.schema: Dict[str, Any] = read_schema(text) or {'type': 'object'}
         self._tokenizer = tokenizer
         self._grammar = self._compile()
         self._validator = self._make_validator()
@@ -135,6 +124,22 @@ class Constraint:
 def compile_schema(text: str, tokenizer) -> Optional[JsonSchema]:
     """Return the schema of a query, None for free text; raises BAD_SCHEMA."""
     return JsonSchema(text, tokenizer) if text.strip() else None
+
+
+def read_schema(text: str) -> Dict[str, Any]:
+    """Parse a schema and check what can be checked without a vocabulary; raises BAD_SCHEMA."""
+    if len(text) > MAX_SCHEMA:
+        raise _bad(f'The JSON schema has {len(text)} characters; at most {MAX_SCHEMA} are '
+                   'taken. Ask for fewer fields at a time.')
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits
+        raise _bad(f'The JSON schema is not JSON: {error}.') from error
+    if not isinstance(schema, dict):
+        raise _bad(f'The JSON schema is a {type(schema).__name__}; it must be an object, '
+                   'for example {"type": "object", "properties": {...}}.')
+    _check(schema, 0)
+    return schema
 
 
 def _check(node: Any, depth: int) -> None:
