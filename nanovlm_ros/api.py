@@ -41,7 +41,9 @@ class AnswerStream:
     Iterating ends with NanoVlmError where the answer does; not where it was canceled.
     """
 
-    def __init__(self, ticket: Ticket, received: 'SimpleQueue[Union[TextChunk, Answer]]'):
+    def __init__(self, model: 'Model', ticket: Ticket,
+                 received: 'SimpleQueue[Union[TextChunk, Answer]]'):
+        self._model: Optional[Model] = model  # which stays while its answer is read
         self._ticket, self._received = ticket, received
         self.answer: Optional[Answer] = None  # as soon as the last chunk was read
 
@@ -54,7 +56,7 @@ class AnswerStream:
         item = self._received.get()
         if isinstance(item, TextChunk):
             return item
-        self.answer = item
+        self.answer, self._model = item, None
         if item.error_code not in (ErrorCode.NONE, ErrorCode.CANCELED):
             raise NanoVlmError(item.error_code, item.error_message)
         raise StopIteration
@@ -113,7 +115,8 @@ class Model:
     def submit(self, query: Query) -> AnswerStream:
         """Ask in the engine's own words; raises as `generate` does."""
         received: 'SimpleQueue[Union[TextChunk, Answer]]' = SimpleQueue()
-        return AnswerStream(self._executor.submit(query, received.put, received.put), received)
+        ticket = self._executor.submit(query, received.put, received.put)
+        return AnswerStream(self, ticket, received)
 
     def ask(self, prompt: 'Prompt', **options) -> Answer:
         """Return the whole answer; `options` and errors are those of `generate`.

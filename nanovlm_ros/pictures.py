@@ -46,10 +46,7 @@ def as_frame(image) -> Frame:
     if isinstance(image, np.ndarray):
         return Frame.from_rgb(image.copy())  # who called may go on to write into it
     if isinstance(image, Image.Image):
-        if image.mode[0] in 'IF':
-            raise NanoVlmError(ErrorCode.BAD_IMAGE,
-                               f'The image has the mode {image.mode}, of more than 8 bits a '
-                               'channel; scale it to 8 bits and convert it to RGB.')
+        _check_mode(image)
         return Frame.from_rgb(np.array(image.convert('RGB')))
     raise NanoVlmError(ErrorCode.INVALID_REQUEST,
                        f'An image is a path, a PIL image, a numpy array or a Frame; got '
@@ -90,6 +87,7 @@ def _size(data: bytes):
     try:
         with Image.open(io.BytesIO(data), formats=OTHERS) as image:
             width, height = image.size
+            _check_mode(image)
     except UnidentifiedImageError as error:
         raise NanoVlmError(
             ErrorCode.BAD_IMAGE, 'it is neither JPEG nor PNG, nor a sound WebP, BMP, GIF or '
@@ -102,12 +100,22 @@ def _size(data: bytes):
     return width, height
 
 
+def _check_mode(image) -> None:
+    """Refuse what a conversion to RGB would clip to white or black."""
+    if image.mode[0] in 'IF':
+        raise NanoVlmError(ErrorCode.BAD_IMAGE,
+                           f'it has the mode {image.mode}, of more than 8 bits a channel; scale '
+                           'it to 8 bits and convert it to RGB.')
+
+
 def _turned(data: bytes):
     """The EXIF orientation, 2 to 8; None for upright pictures and those that do not say."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.format == 'PNG' and 'exif' not in image.info:
+                return None  # else the whole file would be decoded to look behind the pixels
             value = image.getexif().get(ORIENTATION)
     except Exception:  # broken tags of many kinds: they do not spoil a picture that is sound
         return None

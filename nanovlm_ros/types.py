@@ -91,7 +91,7 @@ class Frame:
     @classmethod
     def from_rgb(cls, rgb: np.ndarray, **kwargs) -> 'Frame':
         """Wrap pixels at hand: uint8, (height, width, 3), RGB."""
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
             raise NanoVlmError(
                 ErrorCode.BAD_IMAGE,
                 f'An RGB frame is a uint8 array of shape (height, width, 3); '

@@ -239,3 +239,9 @@ def test_every_example_runs_as_it_is(arguments, said, tmp_path):
 def test_every_example_is_tested():
     tested = {'one_image.py', 'several_images.py', 'json_answer.py', 'live_frames.py'}
     assert {path.name for path in (ROOT / 'examples').glob('*.py')} == tested
+
+
+def test_an_answer_keeps_its_model_while_it_is_read():
+    stream = Model(lambda: FakeModel(lambda turns: LONG, token_seconds=0.001)).generate('x')
+    gc.collect()
+    assert len(''.join(chunk.delta for chunk in stream)) > 100

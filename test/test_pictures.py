@@ -139,3 +139,11 @@ def test_a_name_with_spaces_is_one_where_the_file_is(tmp_path, monkeypatch):
     assert not names_picture('my photo.jpg')
     (tmp_path / 'my photo.jpg').touch()
     assert names_picture('my photo.jpg')
+
+
+@pytest.mark.parametrize('mode', ['I;16', 'F'])
+def test_a_tiff_of_more_than_eight_bits_is_refused_not_clipped(mode):
+    data = io.BytesIO()
+    kind = np.uint16 if mode == 'I;16' else np.float32
+    Image.fromarray(np.linspace(0, 60000, 64).reshape(8, 8).astype(kind)).save(data, 'TIFF')
+    assert 'more than 8 bits' in refused(picture, data.getvalue(), 'depth.tif').message

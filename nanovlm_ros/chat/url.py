@@ -1,9 +1,11 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Pictures from the web, for a person at a terminal; no robot's message ever comes here."""
+import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent import futures
 from http.client import HTTPException
 from urllib.parse import quote, urlsplit
 
@@ -39,12 +41,29 @@ def fetch_picture(url: str) -> Frame:
         _check_scheme(url, 'it is')
         if '@' in urlsplit(url).netloc:
             raise _invalid('no user or password is sent; download the picture.')
-        data = _fetch(url)
+        data = _in_time(url)
     except NanoVlmError as error:
         raise NanoVlmError(error.code, f'{name} cannot be fetched: {error.message}') from error
     frame = picture(data, name)
     frame.rgb  # now, for a page that is no picture is an answer of the server
     return frame
+
+
+def _in_time(url: str) -> bytes:
+    """Fetch on a thread of its own: a server that drips its headers must not hold the chat."""
+    done: 'futures.Future[bytes]' = futures.Future()
+
+    def work() -> None:
+        try:
+            done.set_result(_fetch(url))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name='fetch', daemon=True).start()
+    try:
+        return done.result(TIMEOUT)
+    except futures.TimeoutError:
+        raise _invalid(f'it has not come in {TIMEOUT:g} s.') from None
 
 
 def _fetch(url: str) -> bytes:

@@ -1,6 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The arguments by which every command names its model, and loading with a progress bar."""
+import logging
+
 from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 
@@ -14,7 +16,8 @@ def add_model_arguments(parser) -> None:
     parser.add_argument('--trust-pickle', action='store_true',
                         help='read weights in .bin files, from a source that you trust')
     parser.add_argument('--mlc-weights', default='', metavar='FOLDER',
-                        help="language model's weights in the format of MLC")
+                        help="language model's weights in the format of MLC, with their "
+                             'quantization')
     parser.add_argument('--chat-template', default='', metavar='NAME|FILE',
                         help="name of a template, or a JSON file with one (default: the model's)")
     parser.add_argument('--vision-scaling', default='auto', choices=SCALINGS,
@@ -34,8 +37,19 @@ def load_model(arguments, **options):
     """
     from nanovlm_ros.engine.loader import load
 
+    if arguments.model:
+        _tell_memory()
     with Progress() as progress:
         return load(arguments.model, progress=progress, **load_options(arguments), **options)
+
+
+def _tell_memory() -> None:
+    """Show what a model that one brings will take, before it is loaded."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter('nanovlm: %(message)s'))
+    log = logging.getLogger('nanovlm_ros.engine.memory')
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
 
 
 def load_options(arguments) -> dict:

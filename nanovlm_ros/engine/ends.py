@@ -11,7 +11,7 @@ BY_ASKER: End = (CANCELED, ErrorCode.CANCELED, 'The request was canceled.')
 REPLACED: End = (CANCELED, ErrorCode.CANCELED, 'A newer live frame took the place of this one.')
 LATE: End = (TIMEOUT, ErrorCode.TIMEOUT, 'The deadline passed before the answer was complete; '
              'allow more time or ask for fewer tokens.')
-CLOSING: End = (ERROR, ErrorCode.SHUTTING_DOWN, 'The node is shutting down.')
+CLOSING: End = (ERROR, ErrorCode.SHUTTING_DOWN, 'The engine is shutting down.')
 
 
 def end_of(error: BaseException) -> End:

@@ -10,13 +10,19 @@ from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import Frame
 
 CACHED_FRAMES = 32  # whose rows are kept: the newest of a few cameras and windows
+SINGLE_FRAMES = 8   # of a model that takes one image at a time
+
+
+def kept_frames(several_images: bool) -> int:
+    """Return how many frames' rows a model keeps."""
+    return CACHED_FRAMES if several_images else SINGLE_FRAMES
 
 
 class ImageCache:
     """Preprocessed pixels and embeddings by `Frame.key`, the least recently used go first."""
 
-    def __init__(self, encoder: VisionEncoder):
-        self._encoder = encoder
+    def __init__(self, encoder: VisionEncoder, frames: int):
+        self._encoder, self._frames = encoder, frames
         self._pixels: 'OrderedDict[int, np.ndarray]' = OrderedDict()
         self._embeddings: 'OrderedDict[int, torch.Tensor]' = OrderedDict()
 
@@ -33,7 +39,7 @@ class ImageCache:
         """
         if frame in self or frame.key in self._pixels:
             return False
-        _put(self._pixels, frame.key, self._encoder.preprocess(frame.rgb))
+        self._put(self._pixels, frame.key, self._encoder.preprocess(frame.rgb))
         return True
 
     def rows(self, frame: Frame) -> torch.Tensor:
@@ -41,8 +47,8 @@ class ImageCache:
         if frame not in self:
             self.preprocess(frame)
             pixels = self._pixels.pop(frame.key)
-            _put(self._embeddings, frame.key,
-                 self._encoder.encode(pixels, frame.width, frame.height))
+            self._put(self._embeddings, frame.key,
+                      self._encoder.encode(pixels, frame.width, frame.height))
         self._embeddings.move_to_end(frame.key)
         return self._embeddings[frame.key]
 
@@ -51,8 +57,7 @@ class ImageCache:
         self._pixels.clear()
         self._embeddings.clear()
 
-
-def _put(cache: OrderedDict, key: int, value) -> None:
-    cache[key] = value
-    while len(cache) > CACHED_FRAMES:
-        cache.popitem(last=False)
+    def _put(self, cache: OrderedDict, key: int, value) -> None:
+        cache[key] = value
+        while len(cache) > self._frames:
+            cache.popitem(last=False)

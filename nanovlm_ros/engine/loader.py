@@ -30,8 +30,8 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     the one that ships. `context_length` 0 takes the length the model was trained for.
     `chat_template` and `vision_scaling` replace what the model was trained with: a template's
     name or JSON file, and resize, pad or crop (which also switch tiles off). `mlc_weights` is a
-    folder of weights in MLC's format, for the language model. Pickles are read only with
-    `trust_pickle`. Raises NanoVlmError with a sentence.
+    folder of weights in MLC's format, for the language model, and its quantization is taken.
+    Pickles are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
     """
     _check(device, quantization, context_length, max_sequences, vision_scaling)
     _prepare_libraries()
@@ -49,7 +49,8 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
             **checkpoint.config, 'image_aspect_ratio': vision_scaling})
     converted, chosen = None, QUANTIZATIONS[quantization]
     if mlc_weights:
-        converted = load_mlc_folder(Path(mlc_weights).expanduser())
+        converted = load_mlc_folder(Path(mlc_weights).expanduser(), progress)
+        _check_same(checkpoint, converted.llm, mlc_weights)
         checkpoint, chosen = replace(checkpoint, llm=converted.llm), converted.quantization
     context = context_length or checkpoint.positions
     if context > checkpoint.positions:
@@ -72,6 +73,16 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     ready = VisionLanguageModel(checkpoint, decoder, context, template)
     ready.warm_up()
     return ready
+
+
+def _check_same(checkpoint: 'Checkpoint', llm: dict, mlc_weights: str) -> None:
+    """The tokenizer and the projector are the checkpoint's: the weights must be, too."""
+    for key in ('hidden_size', 'num_hidden_layers', 'vocab_size'):
+        if llm.get(key) != checkpoint.llm.get(key):
+            raise NanoVlmError(
+                ErrorCode.MODEL_ERROR,
+                f'The weights in {mlc_weights} have {key} {llm.get(key)}, but {checkpoint.name} '
+                f'has {checkpoint.llm.get(key)}: they are of another model.')
 
 
 def open_checkpoint(model: str, revision: str = '', trust_pickle: bool = False,

@@ -7,10 +7,12 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from nanovlm_ros.engine.image_cache import kept_frames
 from nanovlm_ros.mlc.mlc_layout import decoder_groups
 from nanovlm_ros.mlc.shape import DecoderShape
-from nanovlm_ros.models.checkpoint import Checkpoint
-from nanovlm_ros.models.projector import empty_projector
+from nanovlm_ros.models.anyres import AnyRes
+from nanovlm_ros.models.checkpoint import ANYRES, Checkpoint
+from nanovlm_ros.models.projector import empty_projector, tokens_per_image
 from nanovlm_ros.models.vision_tower import empty_tower
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
@@ -37,15 +39,17 @@ class Needed(NamedTuple):
     row: int          # of K and V, a token
     slots: int        # rows of the KV cache
     vision: int       # tower and projector
+    images: int       # rows of the newest images
 
     @property
     def total(self) -> int:
-        return self.weights + self.row * self.slots + self.vision + REST
+        return self.weights + self.row * self.slots + self.vision + self.images + REST
 
     def __str__(self) -> str:
         return (f'{size(self.weights)} of weights, {size(self.row * self.slots)} of KV cache '
                 f'({self.slots} tokens, {size(1000 * self.row)} per 1,000), '
-                f'{size(self.vision)} for vision, {size(REST)} for the rest')
+                f'{size(self.vision)} for vision, {size(self.images)} for images, {size(REST)} '
+                'for the rest')
 
 
 def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
@@ -56,8 +60,19 @@ def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
     number = np.dtype(shape.cache_dtype).itemsize
     tower = empty_tower(checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token)
     projector = empty_projector(checkpoint.projector_type, tower.shape.hidden, shape.hidden)
+    images = kept_frames(checkpoint.several_images) * most_rows(
+        checkpoint, tower.shape.image_size, tower.shape.side, tower.tokens)
     return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
-                  FLOAT * sum(p.numel() for part in (tower, projector) for p in part.parameters()))
+                  FLOAT * sum(p.numel() for part in (tower, projector) for p in part.parameters()),
+                  FLOAT * images * shape.hidden)
+
+
+def most_rows(checkpoint: Checkpoint, size: int, side: int, patches: int) -> int:
+    """Return the most rows that an image takes; `size` and `side` are those of a view."""
+    if checkpoint.aspect_ratio != ANYRES:
+        return tokens_per_image(checkpoint.projector_type, patches)
+    layout = AnyRes.from_config(size, side, checkpoint.grid_pinpoints, checkpoint.unpad)
+    return max(layout.rows(*resolution) for resolution in layout.pinpoints)
 
 
 def check_memory(name: str, wanted: Needed) -> None:

@@ -6,7 +6,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 import torch
 
-from nanovlm_ros.engine.image_cache import CACHED_FRAMES, ImageCache
+from nanovlm_ros.engine.image_cache import ImageCache, kept_frames
 from nanovlm_ros.engine.prefix_cache import PrefixCache
 from nanovlm_ros.engine.rolling_window import Layout, RollingWindow
 from nanovlm_ros.engine.window import Generation
@@ -48,10 +48,10 @@ class VisionLanguageModel:
         self.stop_strings = self.template.stop_strings
         encoder = VisionEncoder(checkpoint)
         self._image_rows = lambda frame: encoder.tokens(frame.width, frame.height)
-        self.max_images = min(context_length // encoder.tokens(1, 1), CACHED_FRAMES) \
+        self.max_frames = kept_frames(checkpoint.several_images)  # whose embeddings are kept
+        self.max_images = min(context_length // encoder.tokens(1, 1), self.max_frames) \
             if checkpoint.several_images else 1
-        self.max_frames = CACHED_FRAMES  # whose embeddings are kept
-        self._images: Optional[ImageCache] = ImageCache(encoder)
+        self._images: Optional[ImageCache] = ImageCache(encoder, self.max_frames)
         self._prefixes = PrefixCache(lambda sequence: self._cache.length(sequence))
         self._windows: Dict[str, Dict[int, RollingWindow]] = {}  # of each, its generations
         self._unfilled: Dict[int, torch.Tensor] = {}  # rows of open sequences, not yet run

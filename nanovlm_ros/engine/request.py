@@ -99,6 +99,12 @@ class Request:
         query = self.query
         self.conversation = conversation if query.keep_history else None
         turns = [*(self.conversation or ()), Turn(self.user_text, query.frames)]
+        shown = sum(len(turn.frames) for turn in turns)
+        if shown > model.max_images:
+            raise NanoVlmError(
+                ErrorCode.INVALID_REQUEST,
+                f'The conversation would have {shown} images, and this model takes at most '
+                f'{model.max_images}; reset the conversation first.')
         prompt = model.tokenize(turns, query.system_prompt)
         tokens = prompt.n_tokens  # may raise for an odd image, and `_answer` asks for it, too
         self.prompt = prompt

@@ -34,13 +34,18 @@ class LanguageModel:
                       for table in rope_tables(shape.rotated, rope_theta, positions)]
         self._pool = self._tensor(np.zeros(
             (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype))
-        self.positions = positions
+        self.positions, self._vocab = positions, shape.vocab
         self.cache = KVCache(slots)
 
     def embed(self, ids: Sequence[int]) -> np.ndarray:
-        """Return the embeddings (m, hidden) float32 of token ids."""
-        tokens = self._tensor(np.asarray(ids, np.int32))
-        return np.from_dlpack(self._embed(tokens, self._weights))
+        """Return the embeddings (m, hidden) float32 of token ids. Raises MODEL_ERROR."""
+        tokens = np.asarray(ids, np.int32)
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self._vocab:
+            raise NanoVlmError(  # the kernel reads unchecked
+                ErrorCode.MODEL_ERROR,
+                f'The tokenizer gave the id {tokens.max()}, and the language model knows '
+                f'{self._vocab}: the two belong to different models.')
+        return np.from_dlpack(self._embed(self._tensor(tokens), self._weights))
 
     def run(self, batch: Sequence[Tuple[int, int]], rows) -> np.ndarray:
         """Append rows to sequences; return the logits (len(batch), vocab) of each one's last.

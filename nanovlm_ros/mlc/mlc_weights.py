@@ -4,7 +4,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict
 
 from nanovlm_ros.mlc.chat_config import folder_quantization, hugging_face_config
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
@@ -14,6 +14,7 @@ from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 LOG = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]  # stage, bytes done, and in all
 LIBRARIES = ('.so', '.dylib', '.dll', '.tar', '.wasm', '.o')
 FOREIGN = 'is a model library that belongs to another build of TVM; it cannot run here.'
 
@@ -34,17 +35,16 @@ class MlcWeights:
         return PackedWeights(self.folder, shape, self.llm['tie_word_embeddings'])
 
 
-def load_mlc_folder(path: Path, model_library: Optional[Path] = None, verify: bool = False
+def load_mlc_folder(path: Path, progress: Progress = lambda stage, done, total: None
                     ) -> MlcWeights:
-    """Open a folder of MLC weights; with `verify` every shard is compared with its MD5.
+    """Open a folder of MLC weights; every shard is compared with its MD5.
 
-    A library that MLC compiled is refused where it is given as `path` or `model_library`.
-    One that lies in the folder is not used, and a warning says so. Raises MODEL_ERROR.
+    A library that MLC compiled is refused where it is given as `path`. One that lies in the
+    folder is not used, and a warning says so. Raises MODEL_ERROR.
     """
-    for library in filter(None, (model_library, path)):
-        if library.suffix in LIBRARIES:
-            raise _refused(f'{library} {FOREIGN} Give the folder of the weights alone: '
-                           'nanovlm_ros compiles a library of its own for them.')
+    if path.suffix in LIBRARIES:
+        raise _refused(f'{path} {FOREIGN} Give the folder of the weights alone: nanovlm_ros '
+                       'compiles a library of its own for them.')
     if not path.is_dir():
         raise _refused(f'The folder of MLC weights {path} does not exist.')
     folder = MlcFolder(path)
@@ -53,8 +53,7 @@ def load_mlc_folder(path: Path, model_library: Optional[Path] = None, verify: bo
         if file.suffix in LIBRARIES:
             LOG.warning('%s %s It is left alone, and nanovlm_ros compiles its own.',
                         file, FOREIGN)
-    if verify:
-        folder.verify()
+    folder.verify(lambda done, total: progress('verify', done, total))
     return found
 
 

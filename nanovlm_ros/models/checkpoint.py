@@ -61,8 +61,9 @@ class Checkpoint:
 
     @property
     def aspect_ratio(self) -> str:
-        """How images become square; a checkpoint that does not say was trained on crops."""
-        return self.config.get('image_aspect_ratio') or CROP
+        """How images become square; `square`, or nothing, is the processor's own way, a crop."""
+        said = self.config.get('image_aspect_ratio')
+        return CROP if said in (None, '', 'square') else said
 
     @property
     def grid_pinpoints(self) -> List[List[int]]:
@@ -152,7 +153,7 @@ def read_json(path: Path) -> Dict[str, Any]:
         raise broken(f'{path} is missing: the model folder is incomplete.') from None
     except OSError as error:
         raise broken(f'{path} cannot be read: {error.strerror}.') from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise broken(f'{path} is not JSON: {error}.') from error
     if not isinstance(content, dict):
         raise broken(f'{path} holds a {type(content).__name__}; a JSON object is needed.')

@@ -25,6 +25,7 @@ TOKENIZERS = ('tokenizer.json', 'tokenizer.model')
 _HUB_NAME = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*', re.ASCII)
 _REVISION = re.compile(r'[A-Za-z0-9][\w./+-]*', re.ASCII)
 _SHARD = re.compile(r'(.*-)(\d{5})-of-(\d{5})(\..*)')
+MOST_NAMES = 16 << 20  # bytes of tensor names that are looked through
 
 
 def is_hub_name(model: str) -> bool:
@@ -134,8 +135,12 @@ def _pickled_names(path: Path) -> bytes:
     if not zipfile.is_zipfile(path):
         return b''
     with zipfile.ZipFile(path) as archive:
-        return b''.join(archive.read(entry) for entry in archive.namelist()
-                        if entry.endswith('/data.pkl'))
+        found = []
+        for entry in archive.namelist():
+            if entry.endswith('/data.pkl'):
+                with archive.open(entry) as file:
+                    found.append(file.read(MOST_NAMES))  # it may inflate without end
+    return b''.join(found)
 
 
 def _in_folder(names: Set[str], folder: str) -> Set[str]:

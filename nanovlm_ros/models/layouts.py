@@ -18,8 +18,7 @@ PARTS = ('llm', 'vision_tower', 'mm_projector')
 PROJECTOR = 'mm_projector.bin'
 TOWER = 'model.vision_tower.vision_tower.'
 LLAVA = ('llava', 'llava_llama', 'llava_stablelm_epoch')
-# Trained on prompts of several images: VILA, whose files say so by their vision tower or name.
-SEVERAL = 'vila'
+SEVERAL = 'vila'  # in the name of models that were trained on prompts of several images
 
 FindTower = Callable[[str], Path]  # the folder of a published tower
 
@@ -35,16 +34,37 @@ def open_model_folder(path: Path, *, name: str = '', trust_pickle: bool = False,
         raise broken(f'The model folder {path} does not exist.')
     config = read_json(path / 'config.json')
     made = _vila15 if (path / 'llm').is_dir() or 'llm_cfg' in config else _llava
-    checkpoint = made(path, name or path.name, config, trust_pickle, find_tower)
-    check_llm(checkpoint.llm, path)
+    try:
+        checkpoint = made(path, name or folder_name(path), config, trust_pickle, find_tower)
+        check_llm(checkpoint.llm, path)
+        _read_values(checkpoint)
+    except (TypeError, ValueError, AttributeError, KeyError, SyntaxError) as error:
+        raise broken(f'A value in the configuration files of {path} is of the wrong kind: '
+                     f'{error}. Get the model again.') from error
     for key in ('mm_use_im_start_end', 'mm_use_im_patch_token', 's2'):
         if config.get(key):
             raise broken(f'{path}/config.json has {key} {config[key]!r}: images would come to the '
                          'language model in a way that is not supported. Use a model without it.')
     if checkpoint.aspect_ratio not in (RESIZE, PAD, CROP, ANYRES):
         raise broken(f'{path}/config.json has image_aspect_ratio {checkpoint.aspect_ratio!r}; '
-                     f'supported: {", ".join((RESIZE, PAD, ANYRES))}, or none.')
+                     f'supported: {", ".join((RESIZE, PAD, CROP, ANYRES))}, or none.')
     return checkpoint
+
+
+def _read_values(checkpoint: Checkpoint) -> None:
+    """Read what is otherwise read when it is used, and raise what that raises."""
+    checkpoint.select_layer + 0
+    checkpoint.projector_type + ''
+    for width, height in checkpoint.grid_pinpoints:
+        width + height
+    checkpoint.unpad, checkpoint.rope_theta, checkpoint.positions
+
+
+def folder_name(path: Path) -> str:
+    """Return what a model in a folder is called; a snapshot of a hub is named by its repository."""
+    path = path.resolve()
+    repository = path.parents[1].name if path.parent.name == 'snapshots' else ''
+    return repository.rpartition('--')[2] or path.name
 
 
 def _vila15(path: Path, name: str, config: Dict[str, Any], trust_pickle: bool, _) -> Checkpoint:

@@ -42,6 +42,8 @@ def _value(key: str, value: Any, path: Path):
     if not isinstance(value, list):
         raise broken(f'{path}: {key} is {value!r}; it must be a list.')
     if key in STRINGS:
+        if '' in value:
+            raise broken(f'{path}: {key} holds an empty string, which every answer would end at.')
         return tuple(_value('name', item, path) for item in value)
     return _pieces(key, value, path)
 

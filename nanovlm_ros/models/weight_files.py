@@ -78,9 +78,9 @@ class PickleFile:
                 f'{self.path} holds more than tensors, so that reading it could run code: it is '
                 'refused. Get the weights as safetensors, or from another source. '
                 f'torch says: {str(error).splitlines()[0]}') from error
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        except Exception as error:  # the bytes of a damaged pickle may raise anything
             raise broken(
-                f'{self.path} cannot be read ({str(error).splitlines()[0]}). It was cut short '
+                f'{self.path} cannot be read ({type(error).__name__}: {error}). It was cut short '
                 'or damaged on the way; get it again.') from error
         if not isinstance(content, dict) or not all(
                 isinstance(value, torch.Tensor) for value in content.values()):

@@ -74,7 +74,7 @@ TABLE = (
     Row('trust_pickle', False, 'Read weights in files of pickles (.bin), which safetensors files '
         'make unnecessary; nothing but tensors is taken from them.'),
     Row('mlc_weights', '', 'Folder of weights in the format of MLC, for the language model; empty: '
-        'those of the model.'),
+        'those of the model. Their quantization is taken.'),
     Row('chat_template', '', 'Name of a chat template, or its JSON file; empty: as the model was '
         'trained.'),
     Row('vision_scaling', 'auto', 'How images are made square: auto, as the model was trained; '

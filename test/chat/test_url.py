@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from web import endless, liar, server, silent, trickle
+from web import drip, endless, liar, server, silent, trickle
 
 from nanovlm_ros.chat import url as module
 from nanovlm_ros.chat.url import fetch_picture
@@ -74,10 +74,11 @@ def test_more_than_is_taken_is_refused_be_it_told_or_not(monkeypatch):
 
 def test_what_is_slow_or_silent_is_given_up(monkeypatch):
     monkeypatch.setattr(module, 'TIMEOUT', 0.3)
-    monkeypatch.setattr(module, 'SILENCE', 0.4)
-    with server({'/trickle': trickle, '/silent': silent}) as (host, _):
+    monkeypatch.setattr(module, 'SILENCE', 0.2)
+    with server({'/trickle': trickle, '/silent': silent, '/drip': drip}) as (host, _):
         began = time.monotonic()
-        assert 'not come in 0.3 s' in refused(f'{host}/trickle').message
+        for path in ('/trickle', '/drip'):
+            assert 'not come in 0.3 s' in refused(host + path).message
         assert 'timed out' in refused(f'{host}/silent').message
         assert time.monotonic() - began < 2.5
 

@@ -80,3 +80,9 @@ def liar(handler):
 def silent(handler):
     """Say nothing."""
     time.sleep(3)
+
+
+def drip(handler):
+    """Send a header, letter by letter, for ever."""
+    handler.wfile.write(b'HTTP/1.0 200 OK\r\nX-Slow: ')
+    send(handler, b'x', 0.05)

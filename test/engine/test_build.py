@@ -99,7 +99,7 @@ def test_what_is_kept_is_a_folder_that_mlc_knows(checkpoint, cache):
         (checkpoint.llm_folder / name).write_text('{}')
     packed, _ = pack(checkpoint)
     key, = kept(cache, 'weights')
-    loaded = load_mlc_folder(cache / 'weights' / key, verify=True)
+    loaded = load_mlc_folder(cache / 'weights' / key)
     assert loaded.quantization == Q4 and loaded.llm['max_position_embeddings'] == 64
     again = loaded.packed(replace(checkpoint, llm=loaded.llm).shape(loaded.quantization))
     for name in packed:

@@ -336,3 +336,11 @@ def test_a_live_tick_is_missed_while_another_runs(make, gate):
     assert asker.executor.submit_tick([query], lambda chunk: None, lambda answer: None) == []
     held.open.set()
     assert asker.wait(running).error_code == ErrorCode.NONE
+
+
+def test_a_conversation_never_has_more_images_than_the_model_takes(make):
+    asker, _ = make(max_images=1)
+    assert asker.ask('a', keep_history=True, frames=(gray(1),)).error_code == ErrorCode.NONE
+    answer = asker.ask('b', keep_history=True, frames=(gray(2),))
+    assert answer.error_code == ErrorCode.INVALID_REQUEST and '2 images' in answer.error_message
+    assert asker.ask('c', keep_history=True).error_code == ErrorCode.NONE

@@ -80,20 +80,32 @@ def test_llava_7b_is_told_in_words(caplog, monkeypatch):
     # 6.74e9 x 0.5625 bytes; 512 KiB a token; 312 million numbers of float32.
     assert '3.53 GiB of weights' in said and '2.00 GiB of KV cache (4096 tokens' in said
     assert '500.0 MiB per 1,000' in said and '1.16 GiB for vision' in said
-    assert said.startswith('llava-v1.5-7b needs 6.94 GiB:')
+    # Eight images of 576 rows of 4096 float32 are kept.
+    assert '72.0 MiB for images' in said
+    assert said.startswith('llava-v1.5-7b needs 7.01 GiB:')
+
+
+def test_the_images_that_are_kept_count_by_the_largest():
+    tiles = {'image_aspect_ratio': 'anyres', 'mm_patch_merge_type': 'spatial_unpad',
+             'image_grid_pinpoints': [[336, 672], [672, 672], [1008, 336]]}
+    checkpoint = replace(full_size('7B'), config=tiles)
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 1)
+    assert wanted.images == 8 * (24 * 24 + 48 * 49) * 4096 * 4
 
 
 def test_a_model_that_does_not_fit_is_refused_with_both_figures(monkeypatch):
     monkeypatch.setattr(memory, 'available', lambda: 4 * GIB)
-    check_memory('small', Needed(weights=2 * GIB, row=1 << 10, slots=1 << 10, vision=GIB))
+    small = Needed(weights=2 * GIB, row=1 << 10, slots=1 << 10, vision=GIB, images=0)
+    large = Needed(weights=3 * GIB, row=1 << 20, slots=1 << 10, vision=GIB, images=0)
+    check_memory('small', small)
     with pytest.raises(NanoVlmError) as caught:
-        check_memory('large', Needed(weights=3 * GIB, row=1 << 20, slots=1 << 10, vision=GIB))
+        check_memory('large', large)
     assert caught.value.code == ErrorCode.OUT_OF_MEMORY
     message = caught.value.message
     assert 'large needs 5.25 GiB of memory and 4.00 GiB are free' in message
     assert '3.00 GiB of weights' in message and 'context_length' in message
     monkeypatch.setattr(memory, 'available', lambda: None)  # nobody knows: it is tried
-    check_memory('large', Needed(weights=3 * GIB, row=1 << 20, slots=1 << 10, vision=GIB))
+    check_memory('large', large)
 
 
 def test_loading_is_refused_before_anything_is_made(monkeypatch, tmp_path):

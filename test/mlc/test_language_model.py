@@ -152,3 +152,9 @@ def test_a_sequence_longer_than_the_context_is_refused_and_changes_nothing(pair)
     assert '257 rows' in caught.value.message and '256' in caught.value.message
     assert model.cache.length(sequence) == 0
     model.cache.remove(sequence)
+
+
+@pytest.mark.parametrize('ids', [[1, VOCAB], [-1]])
+def test_an_id_that_has_no_row_is_refused(pair, ids):
+    with pytest.raises(NanoVlmError, match='different models'):
+        pair[0].embed(ids)

@@ -16,7 +16,7 @@ from families import FAMILIES, clip, tower_tensors
 from safetensors.torch import load_file, save_file
 
 from nanovlm_ros.engine import build
-from nanovlm_ros.engine.loader import load, open_checkpoint
+from nanovlm_ros.engine.loader import _check_same, load, open_checkpoint
 from nanovlm_ros.models import hub
 from nanovlm_ros.models.layouts import open_model_folder
 from nanovlm_ros.models.vision_encoder import VisionEncoder
@@ -340,3 +340,36 @@ def test_a_hub_name_that_is_no_folder_goes_to_the_hub(monkeypatch, originals):
     made = open_checkpoint('Efficient-Large-Model/VILA-7b', 'v1')
     assert fetched == [('Efficient-Large-Model/VILA-7b', 'v1', False)]
     assert made.name == 'VILA-7b' and made.several_images
+
+
+@pytest.mark.parametrize('changes', [
+    {'mm_projector_type': None}, {'mm_vision_select_layer': None}, {'rope_scaling': 'x'},
+    {'image_grid_pinpoints': 'x'}, {'architectures': 7}, {'image_aspect_ratio': ['pad']}])
+def test_values_of_the_wrong_kind_are_a_sentence(copy, changes):
+    folder = copy('llava-v1.6-vicuna-7b')
+    path = folder / 'config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert str(folder) in refused(folder)
+
+
+def test_a_snapshot_of_a_hub_is_called_as_its_repository(copy, tmp_path):
+    folder = copy('VILA-7b')
+    snapshot = tmp_path / 'models--Efficient-Large-Model--VILA-7b' / 'snapshots' / ('0' * 40)
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    checkpoint = open_model_folder(snapshot)
+    assert checkpoint.name == 'VILA-7b' and checkpoint.several_images
+
+
+def test_square_is_the_processors_own_crop(copy):
+    folder = copy('VILA-7b')
+    path = folder / 'config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'image_aspect_ratio': 'square'}))
+    assert open_model_folder(folder).aspect_ratio == 'crop'
+
+
+def test_mlc_weights_of_another_model_are_refused(originals):
+    checkpoint = open_checkpoint(str(originals('VILA1.5-3b')))
+    _check_same(checkpoint, checkpoint.llm, 'weights')
+    with pytest.raises(NanoVlmError, match='of another model'):
+        _check_same(checkpoint, {**checkpoint.llm, 'vocab_size': 64}, 'weights')

@@ -260,7 +260,8 @@ def test_who_comes_late_hears_of_no_event_that_nobody_looks_for_any_more(watchin
 
 def test_an_answer_that_comes_after_a_reset_changes_nothing(watching, client, gate):
     hold = gate('decode')
-    robot = watching(model=FakeModel(sees, before=hold))
+    robot = watching({**RULE, 'prompt': 'Is a person there?'},
+                     model=FakeModel(sees, before=hold))
     heard = listen(client)
     sent = image(PERSON, stamp=100 * SECOND)
     client.show(robot, sent)
