@@ -7,11 +7,12 @@ on this one what is computed next.
 """
 import logging
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Callable, Iterable, List, Optional, Sequence
 
 from nanovlm_ros.engine.admission import check_query
 from nanovlm_ros.engine.ends import CLOSING, REPLACED, End
+from nanovlm_ros.engine.interrupt import stop_when
 from nanovlm_ros.engine.request import Request, Ticket
 from nanovlm_ros.engine.request_queue import RequestQueue
 from nanovlm_ros.engine.scheduler import Scheduler
@@ -50,6 +51,8 @@ class MlcExecutor:
         """Start the thread; return when the model is loaded, raise what loading raised."""
         try:
             self._thread.start()
+            while not self._loaded.done():  # a signal that comes before a wait is seen after it
+                wait([self._loaded], timeout=0.2)
             self._loaded.result()
         except BaseException:
             if not self._loaded.done() or self._loaded.exception() is None:
@@ -161,6 +164,7 @@ class MlcExecutor:
     # -- on the thread ------------------------------------------------------------------------
 
     def _main(self) -> None:
+        stop_when(lambda: self._stopping)
         try:
             model = self._load()
         except BaseException as error:

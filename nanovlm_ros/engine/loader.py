@@ -36,12 +36,14 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     _check(device, quantization, context_length, max_sequences, vision_scaling)
     _prepare_libraries()
     from nanovlm_ros.engine.build import library, packed_weights
+    from nanovlm_ros.engine.interrupt import guarded
     from nanovlm_ros.engine.memory import check_memory, needed
     from nanovlm_ros.engine.model import VisionLanguageModel
     from nanovlm_ros.mlc.language_model import LanguageModel
     from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
     from nanovlm_ros.models.template_file import load_template
 
+    progress = guarded(progress)
     template = load_template(chat_template) if chat_template else None
     checkpoint = open_checkpoint(model, revision, trust_pickle, progress)
     if vision_scaling != AUTO:

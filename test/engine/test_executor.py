@@ -12,6 +12,7 @@ from asker import Asker
 from fakes import FakeModel, broken_frame, gray
 
 from nanovlm_ros.engine.executor import MlcExecutor
+from nanovlm_ros.engine.interrupt import guarded
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Query
 
 
@@ -66,6 +67,26 @@ def test_ctrl_c_while_a_model_loads_waits_for_it_and_ends():
         executor.start()
     timer.join()
     assert model.closed and not executor._thread.is_alive()
+
+
+def test_ctrl_c_stops_a_download_or_a_conversion_where_it_tells_of_its_progress():
+    loading, told = threading.Event(), []
+
+    def load():
+        progress = guarded(lambda stage, done, total: told.append(done))
+        for done in range(3000):
+            progress('download', done, 3000)
+            loading.set()
+            time.sleep(0.01)
+
+    executor = MlcExecutor(load)
+    timer = threading.Thread(
+        target=lambda: (loading.wait(), os.kill(os.getpid(), signal.SIGINT)))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        executor.start()
+    timer.join()
+    assert len(told) < 1000 and not executor._thread.is_alive()
 
 
 def test_start_raises_what_loading_raised():
