@@ -12,8 +12,9 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
+SECOND = 1_000_000_000    # ns
 MAX_PIXELS = 50_000_000  # default bound; 50 Mpx are 150 MB of RGB
 
 
@@ -145,6 +146,30 @@ def decode_compressed(data, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise _bad('The compressed image is corrupt: its header is sound '
                    f'({width} x {height}), its data is not.')
     return bgr[..., ::-1].copy()
+
+
+def stamp_ns(stamp) -> int:
+    """builtin_interfaces/Time -> ns."""
+    return stamp.sec * SECOND + stamp.nanosec
+
+
+def raw_frame(image, camera: str, max_pixels: int, arrived_ns: int = 0) -> Frame:
+    """sensor_msgs/Image -> Frame; checked now, decoded when used. Raises BAD_IMAGE."""
+    check_raw(image.height, image.width, image.step, image.encoding, len(image.data), max_pixels)
+    return Frame(
+        lambda: decode_raw(image.data, image.height, image.width, image.step, image.encoding,
+                           bool(image.is_bigendian), max_pixels),
+        width=image.width, height=image.height, camera=camera, arrived_ns=arrived_ns,
+        stamp_ns=stamp_ns(image.header.stamp), frame_id=image.header.frame_id)
+
+
+def compressed_frame(image, camera: str, max_pixels: int, arrived_ns: int = 0) -> Frame:
+    """sensor_msgs/CompressedImage -> Frame; checked now, decoded when used. Raises BAD_IMAGE."""
+    width, height = check_compressed(image.data, max_pixels)
+    return Frame(
+        lambda: decode_compressed(image.data, max_pixels), width=width, height=height,
+        camera=camera, arrived_ns=arrived_ns, stamp_ns=stamp_ns(image.header.stamp),
+        frame_id=image.header.frame_id)
 
 
 def resize_bicubic(rgb: np.ndarray, width: int, height: Optional[int] = None) -> np.ndarray:

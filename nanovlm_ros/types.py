@@ -65,6 +65,8 @@ class NanoVlmError(Exception):
         self.message = message
 
 
+Progress = Callable[[str, int, int], None]  # stage, steps or bytes done, and in all
+
 _frame_keys = count(1)
 
 

@@ -1,9 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """From recorded messages to frames, by the same functions as the node's."""
-from nanovlm_ros.bag.reader import COMPRESSED, SECOND, Bag, Record
-from nanovlm_ros.imaging import (
-    MAX_PIXELS, check_compressed, check_raw, decode_compressed, decode_raw)
+from nanovlm_ros.bag.reader import COMPRESSED, Bag, Record
+from nanovlm_ros.imaging import MAX_PIXELS, compressed_frame, raw_frame, stamp_ns
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 
@@ -21,35 +20,12 @@ def frame_of(bag: Bag, record: Record, max_pixels: int = MAX_PIXELS) -> Frame:
     try:
         return make(message, record.topic, max_pixels)
     except NanoVlmError as error:
-        return _broken(error, stamp_ns(message), message.header.frame_id, record.topic)
+        return _broken(error, stamp_ns(message.header.stamp), message.header.frame_id, record.topic)
 
 
 def is_sound(frame: Frame) -> bool:
     """Tell whether the header of a frame was found good."""
     return frame.width > 0
-
-
-def stamp_ns(message) -> int:
-    """Return the stamp of a message's header in ns."""
-    return message.header.stamp.sec * SECOND + message.header.stamp.nanosec
-
-
-def raw_frame(image, camera: str, max_pixels: int) -> Frame:
-    """sensor_msgs/Image -> Frame. Raises BAD_IMAGE."""
-    check_raw(image.height, image.width, image.step, image.encoding, len(image.data), max_pixels)
-    return Frame(
-        lambda: decode_raw(image.data, image.height, image.width, image.step, image.encoding,
-                           bool(image.is_bigendian), max_pixels),
-        width=image.width, height=image.height, camera=camera, stamp_ns=stamp_ns(image),
-        frame_id=image.header.frame_id)
-
-
-def compressed_frame(image, camera: str, max_pixels: int) -> Frame:
-    """sensor_msgs/CompressedImage -> Frame. Raises BAD_IMAGE."""
-    width, height = check_compressed(image.data, max_pixels)
-    return Frame(
-        lambda: decode_compressed(image.data, max_pixels), width=width, height=height,
-        camera=camera, stamp_ns=stamp_ns(image), frame_id=image.header.frame_id)
 
 
 def _broken(error: NanoVlmError, stamp: int, frame_id: str, camera: str) -> Frame:

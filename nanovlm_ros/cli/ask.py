@@ -5,7 +5,8 @@ import sys
 import threading
 from pathlib import Path
 
-from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError, Query
+from nanovlm_ros.cli.files import read_text
+from nanovlm_ros.types import ErrorCode, GenerationConfig, Query
 
 
 def add_arguments(parser) -> None:
@@ -30,7 +31,7 @@ def run(arguments) -> int:
     from nanovlm_ros.pictures import read_picture
 
     frames = tuple(read_picture(path) for path in arguments.images)
-    schema = _read(arguments.json_schema).decode() if arguments.json_schema else ''
+    schema = read_text(arguments.json_schema) if arguments.json_schema else ''
     query = Query('cli', arguments.prompt, frames=frames, json_schema=schema,
                   config=GenerationConfig(max_new_tokens=arguments.max_new_tokens,
                                           temperature=arguments.temperature))
@@ -50,11 +51,3 @@ def run(arguments) -> int:
     if answers[0].error_message:
         print(f'nanovlm: {answers[0].error_message}', file=sys.stderr)
     return int(answers[0].error_code != ErrorCode.NONE)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise NanoVlmError(ErrorCode.INVALID_REQUEST,
-                           f'{path} cannot be read: {error.strerror}.') from error

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
-from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError
+from nanovlm_ros.cli.files import read_text
+from nanovlm_ros.types import GenerationConfig, NanoVlmError
 
 EXAMPLES = '''examples:
   nanovlm chat
@@ -126,18 +127,9 @@ def _model(arguments):
 def _schema(path: Path) -> str:
     from nanovlm_ros.engine.structured import read_schema
 
-    text = _read(path)
+    text = read_text(path)
     try:
         read_schema(text)
     except NanoVlmError as error:
         raise NanoVlmError(error.code, f'{path}: {error.message}') from error
     return text
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise NanoVlmError(
-            ErrorCode.INVALID_REQUEST, f'{path} cannot be read: '
-            f'{getattr(error, "strerror", None) or "it is not UTF-8"}.') from error

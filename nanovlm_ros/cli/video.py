@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from nanovlm_ros.cli.files import read_text
 from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError
 
 EXAMPLES = '''examples:
@@ -49,7 +50,7 @@ def run(arguments) -> int:
     """Print the answers as they come; 0 done, 1 some are missing, 130 stopped by Ctrl-C."""
     from nanovlm_ros.video.sources import open_source
 
-    schema = _read(arguments.json_schema) if arguments.json_schema else ''
+    schema = read_text(arguments.json_schema) if arguments.json_schema else ''
     _refuse_the_input(arguments.video_input, arguments.video_output)
     with open_source(arguments.video_input, arguments.period, _note) as source:
         return _watch(arguments, source, schema)
@@ -184,12 +185,3 @@ def _refuse_the_input(source: str, output) -> None:
     if same:
         raise NanoVlmError(ErrorCode.INVALID_REQUEST,
                            f'The output {output} is the input; write to another file.')
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise NanoVlmError(
-            ErrorCode.INVALID_REQUEST, f'{path} cannot be read: '
-            f'{getattr(error, "strerror", None) or "it is not UTF-8"}.') from error

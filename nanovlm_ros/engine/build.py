@@ -18,7 +18,7 @@ import sys
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Callable, Iterator, Optional
+from typing import Iterator, Optional
 
 import numpy as np
 
@@ -32,9 +32,7 @@ from nanovlm_ros.mlc.packing import Quantization
 from nanovlm_ros.mlc.repack import PackedWeights
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.models.checkpoint import Checkpoint
-from nanovlm_ros.types import ErrorCode, NanoVlmError
-
-Progress = Callable[[str, int, int], None]  # stage, steps or bytes done, and in all
+from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
 # What MLC wants beside the weights.
 TOKENIZER_FILES = ('tokenizer.model', 'tokenizer.json', 'vocab.json', 'merges.txt',

@@ -9,9 +9,8 @@ import threading
 from typing import Callable
 
 from nanovlm_ros.engine.ends import CLOSING
-from nanovlm_ros.types import NanoVlmError
+from nanovlm_ros.types import NanoVlmError, Progress
 
-Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 _here = threading.local()
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
 if TYPE_CHECKING:
-    from nanovlm_ros.engine.build import Progress
     from nanovlm_ros.engine.model import VisionLanguageModel
     from nanovlm_ros.models.checkpoint import Checkpoint
 
@@ -22,7 +21,7 @@ SCALINGS = (AUTO, 'resize', 'pad', 'crop')
 def load(model: str = '', *, revision: str = '', device: str = 'auto',
          quantization: str = 'q4f16_1', context_length: int = 0, max_sequences: int = 4,
          chat_template: str = '', vision_scaling: str = AUTO, trust_pickle: bool = False,
-         mlc_weights: str = '', progress: 'Progress' = lambda stage, done, total: None
+         mlc_weights: str = '', progress: Progress = lambda stage, done, total: None
          ) -> 'VisionLanguageModel':
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
 
@@ -88,7 +87,7 @@ def _check_same(checkpoint: 'Checkpoint', llm: dict, mlc_weights: str) -> None:
 
 
 def open_checkpoint(model: str, revision: str = '', trust_pickle: bool = False,
-                    progress: 'Progress' = lambda stage, done, total: None) -> 'Checkpoint':
+                    progress: Progress = lambda stage, done, total: None) -> 'Checkpoint':
     """Return the checkpoint of a folder or of a hub name; what is not here is downloaded."""
     from nanovlm_ros.models.hub_files import is_hub_name
     from nanovlm_ros.models.layouts import open_model_folder

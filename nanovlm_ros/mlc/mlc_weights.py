@@ -4,17 +4,16 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Dict
 
 from nanovlm_ros.mlc.chat_config import folder_quantization, hugging_face_config
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
 from nanovlm_ros.mlc.packing import Quantization
 from nanovlm_ros.mlc.repack import PackedWeights
 from nanovlm_ros.mlc.shape import DecoderShape
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
 LOG = logging.getLogger(__name__)
-Progress = Callable[[str, int, int], None]  # stage, bytes done, and in all
 LIBRARIES = ('.so', '.dylib', '.dll', '.tar', '.wasm', '.o')
 FOREIGN = 'is a model library that belongs to another build of TVM; it cannot run here.'
 

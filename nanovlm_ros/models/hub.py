@@ -21,11 +21,10 @@ from nanovlm_ros.models import hub_files
 from nanovlm_ros.models.hub_cache import RemoteFile, RepoCache, cache_in_use
 from nanovlm_ros.models.hub_errors import TRANSIENT, hub_error, status
 from nanovlm_ros.models.hub_transfer import download
-from nanovlm_ros.types import ErrorCode, NanoVlmError
+from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
 LOG = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]  # stage, bytes done, bytes in all
 
 DEFAULT_BRANCH = 'main'
 WAITS = (1.0, 2.0, 4.0)  # s, before the hub is asked again for its list of files

@@ -9,8 +9,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
+from nanovlm_ros.imaging import SECOND, compressed_frame, raw_frame, stamp_ns
 from nanovlm_ros.ros.cancellation import Cancellation
-from nanovlm_ros.ros.conversions import SECOND, compressed_frame, raw_frame, stamp_ns
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
 FUTURE = 0.5   # s that a stamp may lie ahead of the node's clock

@@ -8,15 +8,8 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from nanovlm_ros import msg, types
-from nanovlm_ros.imaging import check_compressed, check_raw, decode_compressed, decode_raw
-from nanovlm_ros.types import Frame, GenerationConfig
-
-SECOND = 1_000_000_000  # ns
-
-
-def stamp_ns(stamp) -> int:
-    """builtin_interfaces/Time -> ns."""
-    return stamp.sec * SECOND + stamp.nanosec
+from nanovlm_ros.imaging import SECOND
+from nanovlm_ros.types import GenerationConfig
 
 
 def seconds(duration) -> float:
@@ -27,25 +20,6 @@ def seconds(duration) -> float:
 def header(ns: int, frame_id: str) -> Header:
     """Return a header with a stamp in ns."""
     return Header(stamp=Time(sec=ns // SECOND, nanosec=ns % SECOND), frame_id=frame_id)
-
-
-def raw_frame(image, camera: str, max_pixels: int, arrived_ns: int = 0) -> Frame:
-    """sensor_msgs/Image -> Frame; checked now, decoded when used. Raises BAD_IMAGE."""
-    check_raw(image.height, image.width, image.step, image.encoding, len(image.data), max_pixels)
-    return Frame(
-        lambda: decode_raw(image.data, image.height, image.width, image.step, image.encoding,
-                           bool(image.is_bigendian), max_pixels),
-        width=image.width, height=image.height, camera=camera, arrived_ns=arrived_ns,
-        stamp_ns=stamp_ns(image.header.stamp), frame_id=image.header.frame_id)
-
-
-def compressed_frame(image, camera: str, max_pixels: int, arrived_ns: int = 0) -> Frame:
-    """sensor_msgs/CompressedImage -> Frame; checked now, decoded when used. Raises BAD_IMAGE."""
-    width, height = check_compressed(image.data, max_pixels)
-    return Frame(
-        lambda: decode_compressed(image.data, max_pixels), width=width, height=height,
-        camera=camera, arrived_ns=arrived_ns, stamp_ns=stamp_ns(image.header.stamp),
-        frame_id=image.header.frame_id)
 
 
 def generation_config(message: msg.GenerationConfig, defaults: GenerationConfig

@@ -8,7 +8,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from nanovlm_ros import msg
 from nanovlm_ros.engine.events import Event, parse_rules
-from nanovlm_ros.ros.conversions import header, stamp_ns
+from nanovlm_ros.ros.conversions import header
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Tuple
 
 from nanovlm_ros import msg
+from nanovlm_ros.imaging import SECOND, compressed_frame, raw_frame
 from nanovlm_ros.ros.cameras import Camera, Cameras
 from nanovlm_ros.ros.cancellation import Cancellation
-from nanovlm_ros.ros.conversions import (
-    SECOND, compressed_frame, generation_config, raw_frame, seconds)
+from nanovlm_ros.ros.conversions import generation_config, seconds
 from nanovlm_ros.ros.parameters import Parameters
 from nanovlm_ros.ros.windows import Windows
 from nanovlm_ros.types import ErrorCode, Frame, ImageSource, NanoVlmError, Query

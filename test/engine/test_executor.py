@@ -50,6 +50,16 @@ def test_one_thread_does_all_the_work_from_loading_to_closing():
     assert 'mlc-executor' not in [t.name for t in threading.enumerate()]
 
 
+def start_and_press_ctrl_c(executor, loading):
+    """Start an executor, which is interrupted once `loading` is set."""
+    timer = threading.Thread(
+        target=lambda: (loading.wait(), os.kill(os.getpid(), signal.SIGINT)))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        executor.start()
+    timer.join()
+
+
 def test_ctrl_c_while_a_model_loads_waits_for_it_and_ends():
     loading = threading.Event()
     model = FakeModel()
@@ -60,12 +70,7 @@ def test_ctrl_c_while_a_model_loads_waits_for_it_and_ends():
         return model
 
     executor = MlcExecutor(load)
-    timer = threading.Thread(
-        target=lambda: (loading.wait(), os.kill(os.getpid(), signal.SIGINT)))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        executor.start()
-    timer.join()
+    start_and_press_ctrl_c(executor, loading)
     assert model.closed and not executor._thread.is_alive()
 
 
@@ -80,12 +85,7 @@ def test_ctrl_c_stops_a_download_or_a_conversion_where_it_tells_of_its_progress(
             time.sleep(0.01)
 
     executor = MlcExecutor(load)
-    timer = threading.Thread(
-        target=lambda: (loading.wait(), os.kill(os.getpid(), signal.SIGINT)))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        executor.start()
-    timer.join()
+    start_and_press_ctrl_c(executor, loading)
     assert len(told) < 1000 and not executor._thread.is_alive()
 
 

@@ -68,11 +68,11 @@ def test_compressed_cameras_are_decoded(make_robot, client, kind):
 
 
 def test_an_image_is_not_decoded_before_it_is_used(make_robot, client, monkeypatch):
-    from nanovlm_ros.ros import conversions
+    from nanovlm_ros import imaging
 
     decoded = []
-    real = conversions.decode_raw
-    monkeypatch.setattr(conversions, 'decode_raw',
+    real = imaging.decode_raw
+    monkeypatch.setattr(imaging, 'decode_raw',
                         lambda *arguments: decoded.append(1) or real(*arguments))
     robot = make_robot()
     for _ in range(5):
