@@ -168,7 +168,7 @@ def _kernel_sources() -> list:
     """Hashes of the code that shapes a library: an edited kernel is another library."""
     folder = Path(convert.__file__).parent
     return [_file_digest(path) for path in sorted(
-        [*folder.glob('kernels/*.py'),
+        [*folder.glob('kernels/**/*.py'),
          *(folder / name for name in ('decoder.py', 'compile.py', 'packing.py', 'shape.py'))])]
 
 

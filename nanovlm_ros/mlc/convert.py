@@ -33,7 +33,7 @@ def convert_decoder(shape: DecoderShape, read: Read, tied: bool
     for group in decoder_groups(shape, tied):
         made = convert_group(group, shape.quantization, read)
         for part, parameter in group.parameters.items():
-            yield f'{group.name}.{part}', pack(group, part, made[parameter])
+            yield f'{group.name}.{part}', pack(shape, group, part, made[parameter])
 
 
 def write_weights(groups: List[Group], quantization: Quantization, read: Read,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which rows of the K/V pool belong to which sequence: the host side of the cache.
 
-The page is one row (see `kernels.attention`): a sequence is a list of slots, a
+The page is one row (see `kernels.cpu.attention`): a sequence is a list of slots, a
 slot is shared by counting its owners. Rows are written once and never change,
 so forks share every row of their parent without copies. numpy only.
 """

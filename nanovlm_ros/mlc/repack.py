@@ -1,22 +1,37 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From the row layout of MLC's folders to the layouts that the kernels read, exactly.
+"""From the row layout of MLC's folders to the layout that a device's kernels read, exactly.
 
-MLC stores the columns of a row side by side and a 4-bit value as value + 7; the kernels
-want 16 rows side by side and two's complement (`mlc.packing`). Only whole words move
-and nibbles change their code, so that no value changes. numpy only.
+numpy only.
 """
+from importlib import import_module
 from typing import Dict, Iterator, Mapping, Tuple
 
 import numpy as np
 
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
 from nanovlm_ros.mlc.mlc_layout import Group, Parameter, decoder_groups
-from nanovlm_ros.mlc.packing import LANES
-from nanovlm_ros.mlc.shape import DecoderShape
+from nanovlm_ros.mlc.shape import DecoderShape, Parameters
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
-BLOCK = 1 << 18  # bytes moved at a time: they stay in the processor's cache
+
+def layout(device: str):
+    """Return the module that knows how the kernels of a device want weights."""
+    return import_module(f'nanovlm_ros.mlc.kernels.{device}.layout')
+
+
+def parameters(shape: DecoderShape) -> Parameters:
+    """Return (shape, dtype) of each parameter of a decoder, in the order the library takes them."""
+    module, out = layout(shape.device), {}
+    for group in decoder_groups(shape, tied=False):
+        if group.rows:
+            kind = (module.table_parameters if group.name == 'embedding'
+                    else module.matrix_parameters)
+            made = kind(sum(group.rows), group.columns, shape.quantization)
+        else:
+            made = {part: ((group.columns,), 'float32') for part in group.parameters}
+        out.update({f'{group.name}.{part}': entry for part, entry in made.items()})
+    return out
 
 
 class PackedWeights(Mapping[str, np.ndarray]):
@@ -27,7 +42,7 @@ class PackedWeights(Mapping[str, np.ndarray]):
 
     def __init__(self, folder: MlcFolder, shape: DecoderShape, tied: bool):
         """Raise MODEL_ERROR if a tensor is missing, or has another shape or type."""
-        self._folder = folder
+        self._folder, self._shape = folder, shape
         self._places: Dict[str, Tuple[Group, str]] = {
             f'{group.name}.{part}': (group, part)
             for group in decoder_groups(shape, tied) for part in group.parameters}
@@ -36,7 +51,7 @@ class PackedWeights(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         group, part = self._places[name]
-        return pack(group, part, self._folder.array(group.parameters[part].name))
+        return pack(self._shape, group, part, self._folder.array(group.parameters[part].name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -54,42 +69,8 @@ class PackedWeights(Mapping[str, np.ndarray]):
                 f'{list(wanted.shape)}. The two do not belong together.')
 
 
-def pack(group: Group, part: str, array: np.ndarray) -> np.ndarray:
-    """Lay out one parameter of a group as `kernels` and `shape.parameter_names()` have it."""
-    if not group.rows:  # vectors: the kernels have them in float32
+def pack(shape: DecoderShape, group: Group, part: str, array: np.ndarray) -> np.ndarray:
+    """Lay out one parameter of a group as the kernels of `shape.device` have it."""
+    if not group.rows:  # vectors: all kernels have them in float32
         return np.asarray(array, np.float32)
-    words = array.dtype == np.uint32
-    if group.name == 'embedding':
-        return recode(array) if words else array
-    return lanes_last(array, words)
-
-
-def recode(words: np.ndarray) -> np.ndarray:
-    """uint32 of eight nibbles, value + 7 each -> int32 of eight in two's complement."""
-    out = np.empty(words.shape, np.int32)
-    step = max(1, BLOCK // (4 * words.shape[1]))
-    for start in range(0, len(words), step):
-        out[start:start + step] = _twos_complement(words[start:start + step]).view(np.int32)
-    return out
-
-
-def lanes_last(matrix: np.ndarray, words: bool) -> np.ndarray:
-    """(n, c) -> (n / 16, c, 16): 16 rows side by side; `words` are recoded to int32."""
-    n, c = matrix.shape
-    out = np.empty((n // LANES, c, LANES), np.int32 if words else matrix.dtype)
-    step = max(1, BLOCK // (LANES * c * matrix.itemsize))
-    for start in range(0, n // LANES, step):
-        block = matrix[start * LANES:(start + step) * LANES]
-        if words:
-            block = _twos_complement(block).view(np.int32)
-        out[start:start + step] = block.reshape(-1, LANES, c).transpose(0, 2, 1)
-    return out
-
-
-def _twos_complement(words: np.ndarray) -> np.ndarray:
-    """Add 9 to each nibble modulo 16: value + 7 becomes value."""
-    # + 1 among the low three bits, whose carry stops at the top one; + 8 turns the top one.
-    out = words & np.uint32(0x77777777)
-    out += np.uint32(0x11111111)
-    out ^= ~words & np.uint32(0x88888888)
-    return out
+    return layout(shape.device).pack(group, part, array)

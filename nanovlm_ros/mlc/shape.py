@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a compiled decoder depends on, and the parameters it takes; no TVM needed."""
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
+
+# Name of a parameter, or a part of it -> (shape, dtype).
+Parameters = Dict[str, Tuple[Tuple[int, ...], str]]
 
 RMS_NORM, LAYER_NORM = 'rms_norm', 'layer_norm'
 
@@ -25,6 +28,7 @@ class DecoderShape:
     norm: str = RMS_NORM
     rotary_dim: int = 0           # dimensions of a head that are rotated; 0: all
     cache_dtype: str = 'float32'  # of the K/V pool
+    device: str = 'cpu'           # or 'cuda': whose kernels run, and lay out the weights
 
     @property
     def rotated(self) -> int:

@@ -14,7 +14,8 @@ import torch
 from decoders import HIDDEN, VOCAB, checkpoint_tensors, small_shape, write_folder
 
 from nanovlm_ros.engine.loader import demo_model
-from nanovlm_ros.mlc import convert, mlc_writer, repack
+from nanovlm_ros.mlc import convert, mlc_writer
+from nanovlm_ros.mlc.kernels.cpu import layout as cpu_layout
 from nanovlm_ros.mlc.convert import check_sources, convert_decoder, write_weights
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
 from nanovlm_ros.mlc.mlc_layout import decoder_groups, stored_parameters
@@ -66,7 +67,7 @@ def blocks(request, monkeypatch):
     """Also with blocks that do not divide the matrices."""
     if request.param:
         monkeypatch.setattr(convert, 'BLOCK', request.param * HIDDEN)
-        monkeypatch.setattr(repack, 'BLOCK', 16 * request.param)
+        monkeypatch.setattr(cpu_layout, 'BLOCK', 16 * request.param)
 
 
 @pytest.mark.parametrize('name', QUANTIZATIONS)

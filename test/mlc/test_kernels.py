@@ -8,8 +8,11 @@ tvm = pytest.importorskip('tvm', reason='kernels are compiled by apache-tvm')
 if not hasattr(tvm, 'compile'):
     pytest.skip('TVM was loaded without its compiler', allow_module_level=True)
 
-from nanovlm_ros.mlc import kernels  # noqa: E402
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.attention import append_rows, attention  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.elementwise import (  # noqa: E402
+    embedding, layer_norm, rms_norm, silu_mul)
+from nanovlm_ros.mlc.kernels.cpu.linear import linear  # noqa: E402
 from nanovlm_ros.mlc.packing import (  # noqa: E402
     QUANTIZATIONS, pack_embedding, pack_linear, round_trip)
 
@@ -40,7 +43,7 @@ def test_linear_matches_numpy_for_every_row_count(name, accumulate):
     quantization = QUANTIZATIONS[name]
     n, k = 48, 96
     weight = normal(n, k)
-    run = build(kernels.linear(n, k, quantization.weight, quantization.scale, accumulate))
+    run = build(linear(n, k, quantization.weight, quantization.scale, accumulate))
     packed = pack_linear(weight, quantization).values()
     for m in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31]:  # all mixes of tiles of 8, 4, 2 and 1
         x, before = normal(m, k), normal(m, n)
@@ -53,21 +56,21 @@ def test_linear_matches_numpy_for_every_row_count(name, accumulate):
 def test_embedding_takes_rows(name):
     quantization = QUANTIZATIONS[name]
     table, ids = normal(64, 96), np.array([3, 63, 0, 3], np.int32)
-    run = build(kernels.embedding(64, 96, quantization.weight, quantization.scale))
+    run = build(embedding(64, 96, quantization.weight, quantization.scale))
     rows = run(ids, *pack_embedding(table, quantization).values(), normal(4, 96))
     np.testing.assert_allclose(rows, round_trip(table, quantization)[ids], rtol=1e-6)
 
 
 def test_rms_norm_matches_numpy():
     x, weight = normal(5, 96) * 3, normal(96)
-    y = build(kernels.rms_norm(96, 1e-5))(x, weight, normal(5, 96))
+    y = build(rms_norm(96, 1e-5))(x, weight, normal(5, 96))
     expected = x / np.sqrt((x.astype(np.float64) ** 2).mean(1, keepdims=True) + 1e-5) * weight
     np.testing.assert_allclose(y, expected, atol=5e-6)
 
 
 def test_layer_norm_matches_numpy_also_far_from_a_mean_of_zero():
     x, weight, bias = normal(5, 160) * 3 + 50, normal(160), normal(160)
-    y = build(kernels.layer_norm(160, 1e-5))(x, weight, bias, normal(5, 160))
+    y = build(layer_norm(160, 1e-5))(x, weight, bias, normal(5, 160))
     exact = x.astype(np.float64)
     centred = exact - exact.mean(1, keepdims=True)
     expected = centred / np.sqrt((centred ** 2).mean(1, keepdims=True) + 1e-5) * weight + bias
@@ -76,7 +79,7 @@ def test_layer_norm_matches_numpy_also_far_from_a_mean_of_zero():
 
 def test_silu_gate_matches_numpy_also_far_from_zero():
     x = normal(5, 192) * 40
-    y = build(kernels.silu_mul(96))(x, normal(5, 96))
+    y = build(silu_mul(96))(x, normal(5, 96))
     gate, up = x[:, :96].astype(np.float64), x[:, 96:]
     np.testing.assert_allclose(y, gate / (1 + np.exp(-gate)) * up, rtol=1e-5, atol=1e-5)
 
@@ -95,14 +98,14 @@ def test_attention_matches_numpy_over_scattered_rows(q_heads, kv_heads, head_dim
     inverse = 10000.0 ** (-np.arange(0, rotary_dim, 2) / rotary_dim)
     angle = np.arange(128)[:, None] * inverse
 
-    pool = build(_pool_last(kernels.append_rows(q_heads, kv_heads, head_dim, layers, 'float32')))(
+    pool = build(_pool_last(append_rows(q_heads, kv_heads, head_dim, layers, 'float32')))(
         qkv, slot, pool)
     heads = qkv.reshape(m, -1, head_dim)
     np.testing.assert_array_equal(pool[1, 0, slot], heads[:, q_heads:q_heads + kv_heads])
     np.testing.assert_array_equal(pool[1, 1, slot], heads[:, q_heads + kv_heads:])
 
     rope = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-    out = build(kernels.attention(q_heads, kv_heads, head_dim, rotary_dim, layers, 'float32'))(
+    out = build(attention(q_heads, kv_heads, head_dim, rotary_dim, layers, 'float32'))(
         qkv, *rope, pool, table, sequence, position, block, 1,
         normal(m, q_heads * head_dim)).reshape(m, q_heads, head_dim)
 

@@ -1,9 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""TIR kernels, written as 16-lane vector code that LLVM lowers for any CPU."""
-from nanovlm_ros.mlc.kernels.attention import append_rows, attention
-from nanovlm_ros.mlc.kernels.elementwise import embedding, layer_norm, rms_norm, silu_mul
-from nanovlm_ros.mlc.kernels.linear import linear
+"""The kernels of a decoder, a folder for each kind of device.
 
-__all__ = ['append_rows', 'attention', 'embedding', 'layer_norm', 'linear', 'rms_norm',
-           'silu_mul']
+Each has the same two modules: `ops`, the operations of which `mlc.decoder` is made, and
+`layout`, how the weights lie in memory, for which no TVM is needed.
+"""

@@ -16,7 +16,7 @@ from math import gcd
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.vector import exp2, fold, fold_max
+from nanovlm_ros.mlc.kernels.cpu.vector import exp2, fold, fold_max
 from nanovlm_ros.mlc.packing import BLOCK, LANES
 
 LOG2E = 1.4426950408889634

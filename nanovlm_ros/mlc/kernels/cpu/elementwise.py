@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.vector import exp2, fold
+from nanovlm_ros.mlc.kernels.cpu.vector import exp2, fold
 from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES
 
 LOG2E = 1.4426950408889634
