@@ -4,14 +4,18 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nanovlm_ros.engine.model import VisionLanguageModel
+    from nanovlm_ros.mlc.shape import DecoderShape
     from nanovlm_ros.models.checkpoint import Checkpoint
+    from nanovlm_ros.models.templates import Template
 
 DEMO_MODEL = 'demo'
 AUTO = 'auto'
@@ -34,11 +38,8 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     """
     _check(device, quantization, context_length, max_sequences, vision_scaling)
     _prepare_libraries()
-    from nanovlm_ros.engine.build import library, packed_weights
+    from nanovlm_ros.engine.build import packed_weights
     from nanovlm_ros.engine.interrupt import guarded
-    from nanovlm_ros.engine.memory import check_memory, needed
-    from nanovlm_ros.engine.model import VisionLanguageModel
-    from nanovlm_ros.mlc.language_model import LanguageModel
     from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
     from nanovlm_ros.models.template_file import load_template
 
@@ -60,15 +61,38 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
             f'context_length is {context}, but {checkpoint.name} was trained for '
             f'{checkpoint.positions} positions; set it to that or less.')
     shape = checkpoint.shape(chosen)
+    return assemble(
+        checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
+            checkpoint, chosen, progress),
+        context=context, max_sequences=max_sequences, template=template, progress=progress)
+
+
+def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
+             weights: 'Callable[[], Mapping[str, np.ndarray]]', *, context: int,
+             max_sequences: int, template: 'Optional[Template]' = None,
+             progress: Progress = lambda stage, done, total: None) -> 'VisionLanguageModel':
+    """Return a warm model of a checkpoint, a decoder's shape and its weights.
+
+    `weights` may convert for minutes: it is called when the memory was found to suffice and all
+    the rest of the model is sound; it gives the parameters as the library takes them, by the
+    names of `DecoderShape.parameter_names`. `context` is in tokens, and is at most
+    `checkpoint.positions`. Without a `template` it is the one that the language model was
+    trained with. Raises NanoVlmError OUT_OF_MEMORY and MODEL_ERROR.
+    """
+    _prepare_libraries()
+    from nanovlm_ros.engine.build import library
+    from nanovlm_ros.engine.memory import check_memory, needed
+    from nanovlm_ros.engine.model import VisionLanguageModel
+    from nanovlm_ros.mlc.language_model import LanguageModel
+
     # Every admitted sequence can fill its context; one more context keeps prefixes.
     slots = context * (max_sequences + 1)
     check_memory(checkpoint.name, needed(checkpoint, shape, slots))
 
     def decoder() -> LanguageModel:
-        weights = converted.packed(shape) if converted else packed_weights(
-            checkpoint, chosen, progress)
+        parameters = weights()
         return LanguageModel(
-            shape, library(shape, progress), weights, rope_theta=checkpoint.rope_theta,
+            shape, library(shape, progress), parameters, rope_theta=checkpoint.rope_theta,
             positions=context, slots=slots)
 
     ready = VisionLanguageModel(checkpoint, decoder, context, template)
