@@ -23,14 +23,15 @@ from typing import Iterator, Optional
 import numpy as np
 
 from nanovlm_ros.mlc import convert
+from nanovlm_ros.mlc.cache import cache_folder, cache_in_use, part, publish
 from nanovlm_ros.mlc.chat_config import chat_config
 from nanovlm_ros.mlc.convert import check_sources, write_weights
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
 from nanovlm_ros.mlc.mlc_layout import decoder_groups, stored_parameters
 from nanovlm_ros.mlc.mlc_writer import MlcWriter
-from nanovlm_ros.mlc.packing import Quantization
 from nanovlm_ros.mlc.repack import PackedWeights
 from nanovlm_ros.mlc.shape import DecoderShape
+from nanovlm_ros.mlc.target import CPU, Target
 from nanovlm_ros.models.checkpoint import Checkpoint
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
@@ -42,31 +43,28 @@ WHOLE = 64 << 20   # bytes up to which a weights file is hashed whole
 SAMPLE = 1 << 20   # bytes hashed at each of 16 places of a larger one
 
 
-def cache_folder() -> Path:
-    """Return the folder of the build cache."""
-    return Path(os.environ.get('NANOVLM_CACHE') or Path.home() / '.cache' / 'nanovlm_ros')
-
-
-def library(shape: DecoderShape, progress: Progress) -> Path:
-    """Return the compiled library for a shape on this processor, compiling it if need be."""
-    key = _digest(shape.to_json(), version('apache-tvm'), _kernel_sources(), _processor())
+def library(shape: DecoderShape, progress: Progress, target: Target = Target(CPU)) -> Path:
+    """Return the compiled library for a shape on a target, compiling it if need be."""
+    key = _digest(shape.to_json(), version('apache-tvm'), _kernel_sources(),
+                  _processor() if target.device == CPU else str(target))
     path = cache_folder() / 'libraries' / f'{key}.so'
     if not path.exists():
         progress('compile', 0, 1)
-        with _cache_in_use():
+        with cache_in_use():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _compile(shape, path)
+            _compile(shape, target, path)
         progress('compile', 1, 1)
     return path
 
 
-def packed_weights(checkpoint: Checkpoint, quantization: Quantization, progress: Progress
+def packed_weights(checkpoint: Checkpoint, shape: DecoderShape, progress: Progress
                    ) -> PackedWeights:
     """Return the parameters of a checkpoint as the library takes them, converting if need be.
 
-    They are laid out one by one as they are asked for. `progress` counts bytes.
+    They are laid out one by one as they are asked for, for the device of `shape`. `progress`
+    counts bytes.
     """
-    shape, tied = checkpoint.shape(quantization), checkpoint.tied
+    tied = checkpoint.tied
     weights = checkpoint.llm_weights()
     copies = [path for path in map(checkpoint.llm_folder.joinpath, TOKENIZER_FILES)
               if path.is_file()]
@@ -78,12 +76,12 @@ def packed_weights(checkpoint: Checkpoint, quantization: Quantization, progress:
     path = cache_folder() / 'weights' / key
     folder = _whole(path)
     if folder is None:
-        with _cache_in_use(), _alone(path.parent, progress):
+        with cache_in_use(), _alone(path.parent, progress):
             if _whole(path) is None:  # nobody made it while we waited
                 groups = decoder_groups(shape, tied)
                 check_sources(groups, weights.floats, weights.file)  # before work, not after
                 with MlcWriter(path, stored_parameters(groups)) as writer:
-                    write_weights(groups, quantization, weights.floats, writer,
+                    write_weights(groups, shape.quantization, weights.floats, writer,
                                   lambda done, total: progress('quantize', done, total))
                     writer.publish(config, copies)
         folder = MlcFolder(path)
@@ -114,31 +112,16 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _cache_in_use() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NanoVlmError(
-            ErrorCode.MODEL_ERROR,
-            f'The build cache {cache_folder()} cannot be written: {error}. Make room or give '
-            'permission there, or set NANOVLM_CACHE to another folder.') from error
-
-
-def _publish(part: Path, path: Path) -> None:
-    """Give a complete file its name; its content is on the disk before, power may fail."""
-    with part.open('rb') as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _compile(shape: DecoderShape, path: Path) -> None:
-    part, request = _part(path), _part(path).with_suffix('.json')
+def _compile(shape: DecoderShape, target: Target, path: Path) -> None:
+    written, request = part(path), part(path).with_suffix('.json')
     request.write_text(json.dumps(shape.to_json()))
     # This process may run TVM's runtime alone; the compiler needs all of it.
     environment = {k: v for k, v in os.environ.items() if k != 'TVM_USE_RUNTIME_LIB'}
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, '-m', 'nanovlm_ros.mlc.compile', str(request), str(part)]
+    # With a GPU or without, the library is made in one way (see mlc.cuda.cubin).
+    environment['TVM_COMPILE_FORCE_FALLBACK'] = '1'
+    command = [sys.executable, '-m', 'nanovlm_ros.mlc.compile', '--target', str(target),
+               str(request), str(written)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True,
                               check=False)
@@ -149,11 +132,7 @@ def _compile(shape: DecoderShape, path: Path) -> None:
             ErrorCode.MODEL_ERROR,
             'The language model could not be compiled (apache-tvm and a C compiler are '
             f'needed); `{" ".join(command[1:3])}` said: {done.stderr.strip()[-2000:]}')
-    _publish(part, path)
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f'{path.stem}.{os.getpid()}.part{path.suffix}')
+    publish(written, path)
 
 
 def _digest(*parts) -> str:
@@ -168,8 +147,9 @@ def _kernel_sources() -> list:
     """Hashes of the code that shapes a library: an edited kernel is another library."""
     folder = Path(convert.__file__).parent
     return [_file_digest(path) for path in sorted(
-        [*folder.glob('kernels/**/*.py'),
-         *(folder / name for name in ('decoder.py', 'compile.py', 'packing.py', 'shape.py'))])]
+        [*folder.glob('kernels/**/*.py'), *folder.glob('cuda/*.py'),
+         *(folder / name for name in (
+             'decoder.py', 'compile.py', 'packing.py', 'shape.py', 'target.py'))])]
 
 
 def _conversion_sources() -> list:

@@ -63,7 +63,7 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     shape = checkpoint.shape(chosen)
     return assemble(
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
-            checkpoint, chosen, progress),
+            checkpoint, shape, progress),
         context=context, max_sequences=max_sequences, template=template, progress=progress)
 
 

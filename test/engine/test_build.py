@@ -71,7 +71,8 @@ class Steps:
 def pack(checkpoint, quantization=Q4):
     """Return (packed weights, whether they were packed now)."""
     steps = Steps()
-    return build.packed_weights(checkpoint, quantization, steps), bool(steps.told)
+    packed = build.packed_weights(checkpoint, checkpoint.shape(quantization), steps)
+    return packed, bool(steps.told)
 
 
 def kept(cache, folder):
@@ -80,7 +81,7 @@ def kept(cache, folder):
 
 def test_weights_are_packed_once_with_progress_to_the_end(checkpoint, cache):
     steps = Steps()
-    first = build.packed_weights(checkpoint, Q4, steps)
+    first = build.packed_weights(checkpoint, checkpoint.shape(Q4), steps)
     key, = kept(cache, 'weights')
     total = (cache / 'weights' / key / 'params_shard_0.bin').stat().st_size
     assert {(stage, whole) for stage, _, whole in steps.told} == {('quantize', total)}
@@ -166,7 +167,7 @@ def kill(stage, done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 
 checkpoint = bare_checkpoint(Path(sys.argv[1]))
-build.packed_weights(checkpoint, QUANTIZATIONS['q4f16_1'], kill)
+build.packed_weights(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), kill)
 '''
 
 
@@ -182,7 +183,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_counts_and_is_gone_on_with(
     left, = kept(cache, 'weights')
     assert left.endswith('.part')
     steps = Steps()
-    packed = build.packed_weights(checkpoint, Q4, steps)
+    packed = build.packed_weights(checkpoint, checkpoint.shape(Q4), steps)
     _, already, total = steps.told[0]
     assert total / 4 < already < total, 'what was made before is not made again'
     assert kept(cache, 'weights') == [left.removesuffix('.part')]
@@ -197,7 +198,8 @@ def test_two_processes_that_build_the_same_take_turns(checkpoint, cache):
         fcntl.flock(lock, fcntl.LOCK_EX)
         steps, made = Steps(), []
         other = threading.Thread(
-            target=lambda: made.append(build.packed_weights(checkpoint, Q4, steps)))
+            target=lambda: made.append(
+                build.packed_weights(checkpoint, checkpoint.shape(Q4), steps)))
         other.start()
         wait_until(lambda: steps.told)
         assert steps.told == [('wait for another conversion', 0, 1)]
@@ -321,7 +323,7 @@ from nanovlm_ros.types import NanoVlmError
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 checkpoint = bare_checkpoint(Path(sys.argv[1]))
 try:
-    build.packed_weights(checkpoint, QUANTIZATIONS['q4f16_1'], lambda *_: None)
+    build.packed_weights(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), lambda *_: None)
 except NanoVlmError as error:
     print(error.message)
 '''
