@@ -80,10 +80,12 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     trained with. Raises NanoVlmError OUT_OF_MEMORY and MODEL_ERROR.
     """
     _prepare_libraries()
+    import torch
+
     from nanovlm_ros.engine.build import library
     from nanovlm_ros.engine.memory import check_memory, needed
     from nanovlm_ros.engine.model import VisionLanguageModel
-    from nanovlm_ros.mlc.language_model import LanguageModel
+    from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
 
     # Every admitted sequence can fill its context; one more context keeps prefixes.
     slots = context * (max_sequences + 1)
@@ -91,11 +93,11 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
 
     def decoder() -> LanguageModel:
         parameters = weights()
-        return LanguageModel(
+        return open_language_model(
             shape, library(shape, progress), parameters, rope_theta=checkpoint.rope_theta,
             positions=context, slots=slots)
 
-    ready = VisionLanguageModel(checkpoint, decoder, context, template)
+    ready = VisionLanguageModel(checkpoint, torch.device(shape.device), decoder, context, template)
     ready.warm_up()
     return ready
 

@@ -6,7 +6,8 @@ They differ in the norm and in how much of a head is rotated (`DecoderShape`). W
 device does differently is in its `kernels.*.ops`.
 
 `embed` turns token ids into rows, `run` takes a ragged batch of rows, whatever their
-sequences: a prefill, a batched decode step or both at once.
+sequences: a prefill, a batched decode step or both at once. Where a device has better
+kernels for one row of each sequence (`DecodeOps`), there is `decode`, too.
 """
 from importlib import import_module
 from typing import Callable
@@ -57,7 +58,9 @@ class Decoder(nn.Module):
     """Embedding table, decoder layers and language-model head."""
 
     def __init__(self, shape: DecoderShape):
-        self.shape, self.ops = shape, ops_module(shape.device).Ops(shape)
+        module = ops_module(shape.device)
+        self.shape, self.ops = shape, module.Ops(shape)
+        self.decode_ops = module.DecodeOps(shape) if hasattr(module, 'DecodeOps') else None
         layout = parameters(shape)
         weights = {group.name: Weights(group, layout)
                    for group in decoder_groups(shape, tied=False)}
@@ -84,30 +87,44 @@ class Decoder(nn.Module):
         """Run m rows; return the logits (b, vocab) of the rows `last` (b,), and the pool.
 
         x (m, hidden) is overwritten; slot, sequence, position (m,), block and table are
-        described in `kernels.cpu.attention`.
+        described in the `attend` of the device's ops.
         """
-        for index, layer in enumerate(self.layers):
-            x, pool = layer(self.ops, x, pool, index, (slot, table, sequence, position, block),
-                            (cos, sin))
+        batch = slot, table, sequence, position, block
+        x, pool = self._layers(self.ops, x, pool, batch, (cos, sin))
         x = self.ops.last(x, last)
         return self.ops.head(self.head, self.ops.norm(self.norm, x)), pool
+
+    def decode(self, ids: Tensor, slot: Tensor, position: Tensor, table: Tensor, part: Tensor,
+               counter: Tensor, cos: Tensor, sin: Tensor, pool: Tensor):
+        """Run a token of each of m sequences; return the logits (m, vocab), and the pool."""
+        batch = slot, table, position, part, counter
+        x, pool = self._layers(self.decode_ops, self.embed(ids), pool, batch, (cos, sin))
+        return self.decode_ops.head(self.head, self.decode_ops.norm(self.norm, x)), pool
+
+    def _layers(self, ops, x: Tensor, pool: Tensor, batch, rope):
+        for index, layer in enumerate(self.layers):
+            x, pool = layer(ops, x, pool, index, batch, rope)
+        return x, pool
 
     def _spec(self):
         s = self.shape
         packed = {'param_mode': 'packed', 'effect_mode': 'none'}
         rope = nn.spec.Tensor(['positions', s.rotated // 2], 'float32')
         rows = nn.spec.Tensor(['m'], 'int32')
-        return nn.spec.ModuleSpec.from_raw({
+        cache = {'cos': rope, 'sin': rope, 'pool': nn.spec.Tensor(
+            [s.layers, 2, 'slots', s.kv_heads, s.head_dim], s.cache_dtype)}
+        functions = {
             'embed': {'ids': rows, '$': packed},
             'run': {
                 'x': nn.spec.Tensor(['m', s.hidden], 'float32'),
                 'slot': rows, 'sequence': rows, 'position': rows,
-                'block': nn.spec.Tensor(['blocks', 2], 'int32'),
+                'block': nn.spec.Tensor(['blocks', self.ops.BLOCK_COLUMNS], 'int32'),
                 'table': nn.spec.Tensor(['sequences', 'length'], 'int32'),
-                'last': nn.spec.Tensor(['b'], 'int32'),
-                'cos': rope, 'sin': rope,
-                'pool': nn.spec.Tensor(
-                    [s.layers, 2, 'slots', s.kv_heads, s.head_dim], s.cache_dtype),
-                '$': packed,
-            },
-        }, self)
+                'last': nn.spec.Tensor(['b'], 'int32'), **cache, '$': packed}}
+        if self.decode_ops:
+            functions['decode'] = {
+                'ids': rows, 'slot': rows, 'position': rows,
+                'table': nn.spec.Tensor(['m', 'length'], 'int32'),
+                'part': nn.spec.Tensor(['parts'], 'float32'),
+                'counter': nn.spec.Tensor(['counters'], 'int32'), **cache, '$': packed}
+        return nn.spec.ModuleSpec.from_raw(functions, self)

@@ -1,76 +1,86 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A compiled decoder at work: library, weights, K/V pool. Needs only TVM's runtime."""
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import List, Mapping, Sequence, Tuple
 
 import numpy as np
+import torch
 
 from nanovlm_ros.mlc.kv_cache import KVCache
-from nanovlm_ros.mlc.packing import BLOCK
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
-class LanguageModel:
+class LanguageModel(ABC):
     """Embeds tokens and runs ragged batches of rows over the cached sequences.
 
-    Not thread-safe: one thread creates, uses and drops it.
+    What it takes and gives are torch tensors on its `device`. Not thread-safe: one thread
+    creates, uses and drops it.
     """
 
-    def __init__(self, shape: DecoderShape, library: Path, weights: Mapping[str, np.ndarray], *,
-                 rope_theta: float, positions: int, slots: int):
-        import tvm
-        import tvm_ffi
-        from tvm.runtime.vm import VirtualMachine
-
-        self._tensor = tvm.runtime.tensor
-        self._adopt = tvm.runtime.from_dlpack
-        machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
-        self._embed, self._run = machine['embed'], machine['run']
-        self._weights = tvm_ffi.convert(
-            [self._tensor(weights[name]) for name in shape.parameter_names()])
-        self._rope = [self._tensor(table)
-                      for table in rope_tables(shape.rotated, rope_theta, positions)]
-        self._pool = self._tensor(np.zeros(
-            (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype))
-        self.positions, self._vocab = positions, shape.vocab
+    def __init__(self, device: torch.device, vocab: int, positions: int, slots: int):
+        self.device, self.positions, self._vocab = device, positions, vocab
         self.cache = KVCache(slots)
 
-    def embed(self, ids: Sequence[int]) -> np.ndarray:
+    def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """Return the embeddings (m, hidden) float32 of token ids. Raises MODEL_ERROR."""
-        tokens = np.asarray(ids, np.int32)
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self._vocab:
-            raise NanoVlmError(  # the kernel reads unchecked
-                ErrorCode.MODEL_ERROR,
-                f'The tokenizer gave the id {tokens.max()}, and the language model knows '
-                f'{self._vocab}: the two belong to different models.')
-        return np.from_dlpack(self._embed(self._tensor(tokens), self._weights))
+        return self._embed_tokens(self._checked(ids))
 
-    def run(self, batch: Sequence[Tuple[int, int]], rows) -> np.ndarray:
+    def run(self, batch: Sequence[Tuple[int, int]], rows: torch.Tensor) -> torch.Tensor:
         """Append rows to sequences; return the logits (len(batch), vocab) of each one's last.
 
         `batch` names the sequences and how many rows each gets; `rows` is the
-        (sum of counts, hidden) float32 array of all of them (DLPack), which is
-        overwritten. Raises OutOfSlots, and CONTEXT_OVERFLOW for rows past the last position;
+        (sum of counts, hidden) float32 tensor of all of them, which is overwritten; the logits
+        are float32. Raises OutOfSlots, and CONTEXT_OVERFLOW for rows past the last position;
         after any exception the sequences are as before.
         """
+        return self._append(batch, lambda *places: self._run_rows(batch, rows, *places))
+
+    def decode(self, batch: Sequence[Tuple[int, int]]) -> torch.Tensor:
+        """Append a token to each sequence: as `run`, but `batch` holds (sequence, token).
+
+        No sequence may come twice. Raises as `embed` and `run` do.
+        """
+        ids = self._checked([token for _, token in batch])
+        counts = [(sequence, 1) for sequence, _ in batch]
+        return self._append(counts, lambda *places: self._decode_tokens(counts, ids, *places))
+
+    @abstractmethod
+    def _embed_tokens(self, ids: np.ndarray) -> torch.Tensor:
+        """Look ids (m,) int32 up."""
+
+    @abstractmethod
+    def _run_rows(self, batch, rows: torch.Tensor, slot: np.ndarray, sequence: np.ndarray,
+                  position: np.ndarray) -> torch.Tensor:
+        """Run rows that have their slots, sequences and positions, (m,) int32 each."""
+
+    @abstractmethod
+    def _decode_tokens(self, batch, ids: np.ndarray, slot: np.ndarray, sequence: np.ndarray,
+                       position: np.ndarray) -> torch.Tensor:
+        """Run one token of each sequence."""
+
+    def _append(self, batch: Sequence[Tuple[int, int]], forward) -> torch.Tensor:
+        """Give the rows of a batch their places, and run them; undo that if it fails."""
         before = {sequence: self.cache.length(sequence) for sequence, _ in batch}
         self._check_positions(batch, before)
         try:
-            slot, sequence, position = self._place(batch)
-            block = cut_blocks([count for _, count in batch])
-            table = self.cache.table([s for s, _ in batch])
-            last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
-            logits, _ = self._run(
-                self._adopt(rows), *map(
-                    self._tensor, (slot, sequence, position, block, table, last)),
-                *self._rope, self._pool, self._weights)
-            return np.from_dlpack(logits)
+            return forward(*self._place(batch))
         except BaseException:
             for sequence, length in before.items():
                 self.cache.drop(sequence, length, self.cache.length(sequence))
             raise
+
+    def _checked(self, ids: Sequence[int]) -> np.ndarray:
+        """The kernels read the table unchecked."""
+        tokens = np.asarray(ids, np.int32)
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self._vocab:
+            raise NanoVlmError(
+                ErrorCode.MODEL_ERROR,
+                f'The tokenizer gave the id {tokens.max()}, and the language model knows '
+                f'{self._vocab}: the two belong to different models.')
+        return tokens
 
     def _check_positions(self, batch, before) -> None:
         """The kernels read the rotary tables unchecked."""
@@ -90,14 +100,18 @@ class LanguageModel:
         return [np.concatenate(column) for column in zip(*columns)]
 
 
-def cut_blocks(counts: Sequence[int]) -> np.ndarray:
-    """Return (first row, rows) of runs of at most BLOCK rows, (blocks, 2) int32.
+def open_language_model(shape: DecoderShape, library: Path, weights: Mapping[str, np.ndarray], *,
+                        rope_theta: float, positions: int, slots: int) -> LanguageModel:
+    """Return the decoder of a library with its weights, for sequences of at most `positions`.
 
-    `counts` are the rows of the sequences of a batch, one sequence after the other.
+    `weights` has the parameters by the names of `DecoderShape.parameter_names`, `slots` are the
+    rows of the cache, of all sequences. Raises NOT_READY where the device of `shape` is missing.
     """
-    ends = np.cumsum(counts)
-    return np.array([(first, min(BLOCK, end - first)) for end, count in zip(ends, counts)
-                     for first in range(end - count, end, BLOCK)], np.int32)
+    if shape.device == 'cuda':
+        from nanovlm_ros.mlc.cuda.language_model import CudaLanguageModel as Model
+    else:
+        from nanovlm_ros.mlc.cpu_language_model import CpuLanguageModel as Model
+    return Model(shape, library, weights, rope_theta=rope_theta, positions=positions, slots=slots)
 
 
 def rope_tables(rotated: int, theta: float, positions: int):

@@ -12,7 +12,7 @@ import torch
 
 from nanovlm_ros.engine.build import library
 from nanovlm_ros.mlc.convert import convert_decoder
-from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
+from nanovlm_ros.mlc.language_model import open_language_model, rope_tables
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import DecoderShape
 
@@ -106,7 +106,7 @@ def pair(request):
                        quantization=QUANTIZATIONS['q0f32'], cache_dtype=request.param)
     weights = random_weights()
     packed = dict(convert_decoder(shape, lambda name: weights[name], tied=False))
-    model = LanguageModel(shape, library(shape, lambda *_: None), packed, rope_theta=10000.0,
+    model = open_language_model(shape, library(shape, lambda *_: None), packed, rope_theta=10000.0,
                           positions=256, slots=200)
     return model, Reference(weights), BOUND[request.param]
 
@@ -119,7 +119,7 @@ def test_a_window_that_rolls_a_thousand_times_gives_the_logits_of_explicit_k_and
         return random.normal(size=(count, HIDDEN)).astype(np.float32)
 
     def run(sequence, x):
-        return model.run([(sequence, len(x))], torch.from_numpy(x).clone())[0]
+        return model.run([(sequence, len(x))], torch.from_numpy(x).clone())[0].numpy()
 
     window = cache.add()
     for count in (HEAD, *[FRAME] * FRAMES):

@@ -14,6 +14,8 @@ from nanovlm_ros.mlc.shape import LAYER_NORM, DecoderShape
 class Ops:
     """What a layer does to tensors of (m, columns); x is the residual stream, float32."""
 
+    BLOCK_COLUMNS = 2
+
     def __init__(self, shape: DecoderShape):
         self.shape = shape
         self._heads = (shape.q_heads, shape.kv_heads, shape.head_dim)

@@ -1,0 +1,51 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a compiled decoder asks of torch on a GPU: large products (cuBLAS) and attention.
+
+They are called by name from within a library's functions (`kernels.cuda.ops`), with arrays of
+TVM that torch reads and writes in place, on the stream that both use.
+"""
+from functools import lru_cache
+
+import torch
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
+
+from nanovlm_ros.mlc.cuda.names import ATTENTION, MATMUL
+
+
+@lru_cache
+def register() -> None:
+    """Give TVM the functions."""
+    import tvm_ffi
+
+    # Sums in float32 also where cuBLAS splits them over blocks.
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    tvm_ffi.register_global_func(MATMUL, _matmul, override=True)
+    tvm_ffi.register_global_func(ATTENTION, _attention, override=True)
+
+
+def _matmul(x, weight, out) -> None:
+    """out (m, n) = x (m, k) weight (n, k)^T; x and weight are float16, out that or float32."""
+    x, weight, out = map(torch.from_dlpack, (x, weight, out))
+    if out.dtype == x.dtype:
+        torch.mm(x, weight.t(), out=out)
+    else:
+        out.copy_(torch.mm(x, weight.t()))
+
+
+def _attention(query, key, value, span, out) -> None:
+    """Causal attention of each sequence's last rows over all of its rows; float16.
+
+    query (m, heads, d), key and value (sequences, length, kv_heads, d), out (m, heads * d); span
+    (sequences, 3) int32 in the host's memory: first row, rows, length.
+    """
+    query, key, value, span, out = map(torch.from_dlpack, (query, key, value, span, out))
+    grouped = query.shape[1] != key.shape[2]
+    for i, (first, rows, length) in enumerate(span.tolist()):
+        mask = causal_lower_right(rows, length) if 1 < rows < length else None
+        attended = scaled_dot_product_attention(
+            query[None, first:first + rows].transpose(1, 2), key[i:i + 1, :length].transpose(1, 2),
+            value[i:i + 1, :length].transpose(1, 2), mask, is_causal=rows == length,
+            enable_gqa=grouped)
+        out[first:first + rows].view(rows, *query.shape[1:]).copy_(attended[0].transpose(0, 1))
