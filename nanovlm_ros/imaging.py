@@ -182,13 +182,6 @@ def resize_bicubic(rgb: np.ndarray, width: int, height: Optional[int] = None) ->
     return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def normalise(rgb: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """uint8 (h, w, 3) -> float32 (3, h, w): (x / 255 - mean) / std, channel by channel."""
-    scale = np.float32(1 / 255) / np.asarray(std, np.float32)
-    shift = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-    return np.ascontiguousarray((rgb * scale - shift).transpose(2, 0, 1), np.float32)
-
-
 def draw(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """Return a copy of an image (h, w, 3) with the lines, wrapped, on a dark band at the bottom."""
     import cv2

@@ -10,6 +10,7 @@ from typing import Callable, Dict, List
 import numpy as np
 
 from nanovlm_ros.engine.rolling_window import Layout
+from nanovlm_ros.engine.sampler import sample_rows
 from nanovlm_ros.models.prompt import Prompt, Turn
 from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 
@@ -93,6 +94,7 @@ class FakeModel:
         self._next = 0
 
     max_frames = 32
+    sample = staticmethod(sample_rows)
 
     def layout(self, system_prompt=''):
         return Layout(len(system_prompt), 0, 4)

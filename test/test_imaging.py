@@ -171,11 +171,3 @@ def test_resizing_is_what_pil_does():
     want = np.asarray(Image.fromarray(picture).resize((24, 24), Image.BICUBIC))
     np.testing.assert_array_equal(imaging.resize_bicubic(picture, 24), want)
     assert imaging.resize_bicubic(want, 24) is want
-
-
-def test_normalising_is_by_channel_and_puts_channels_first():
-    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
-    got = imaging.normalise(RGB, mean, std)
-    assert got.shape == (3, 6, 8) and got.dtype == np.float32 and got.flags.c_contiguous
-    want = (RGB / 255.0 - np.array(mean)) / np.array(std)
-    np.testing.assert_allclose(got, want.transpose(2, 0, 1), atol=1e-5)

@@ -58,13 +58,13 @@ def read(model: VisionLanguageModel, turn: Turn, answer: list[int] | None,
     """(tokens after the prompt, logits before each of them); without an answer, greedily."""
     prompt = model.tokenize([turn])
     sequence, shared = model.open(prompt)
-    rows, said = [model.step([(sequence, prompt.n_tokens - shared)], [])[0]], []
+    rows, said = [model.step([(sequence, prompt.n_tokens - shared)], [])[0].numpy()], []
     while True:
         token = answer[len(said)] if answer else int(rows[-1].argmax())
         said.append(token)
         if len(said) == (len(answer) if answer else tokens) or token in model.stop_ids:
             break
-        rows.append(model.step([], [(sequence, token)])[0])
+        rows.append(model.step([], [(sequence, token)])[0].numpy())
     model.release(sequence, keep=False)
     return said, np.stack(rows)
 

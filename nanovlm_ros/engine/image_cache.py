@@ -19,7 +19,7 @@ def kept_frames(several_images: bool) -> int:
 
 
 class ImageCache:
-    """Preprocessed pixels and embeddings by `Frame.key`, the least recently used go first."""
+    """Preprocessed pixels, and embeddings on the device, by `Frame.key`, the least recently used go first."""
 
     def __init__(self, encoder: VisionEncoder, frames: int):
         self._encoder, self._frames = encoder, frames

@@ -6,9 +6,12 @@ from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 import torch
 
+from nanovlm_ros.engine import device_sampler
+from nanovlm_ros.engine.held_windows import Held, HeldWindows, remove
 from nanovlm_ros.engine.image_cache import ImageCache, kept_frames
 from nanovlm_ros.engine.prefix_cache import PrefixCache
 from nanovlm_ros.engine.rolling_window import Layout, RollingWindow
+from nanovlm_ros.engine.sampler import Sampler, sample_rows
 from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
@@ -31,13 +34,15 @@ class VisionLanguageModel:
     does some of each for many sequences.
     """
 
-    def __init__(self, checkpoint: Checkpoint, decoder: Callable[[], LanguageModel],
-                 context_length: int, template: Optional[Template] = None):
+    def __init__(self, checkpoint: Checkpoint, device: torch.device,
+                 decoder: Callable[[], LanguageModel], context_length: int,
+                 template: Optional[Template] = None):
         """Without a `template` it is the one that the language model was trained with.
 
-        `decoder` may convert and compile for minutes: it is called when all the rest is sound.
+        `decoder` gives the language model, on the same `device` as all the rest. It may convert
+        and compile for minutes: it is called when all the rest is sound.
         """
-        self.name = checkpoint.name
+        self.name, self.device = checkpoint.name, device
         self.context_length = context_length
         self.tokenizer = Tokenizer(checkpoint.llm_folder)
         self.template = template or choose_template(
@@ -46,14 +51,14 @@ class VisionLanguageModel:
         self.stop_ids = self.tokenizer.stop_ids | {
             self.tokenizer.special(text) for text in self.template.stop_tokens}
         self.stop_strings = self.template.stop_strings
-        encoder = VisionEncoder(checkpoint)
+        encoder = VisionEncoder(checkpoint, device)
         self._image_rows = lambda frame: encoder.tokens(frame.width, frame.height)
         self.max_frames = kept_frames(checkpoint.several_images)  # whose embeddings are kept
         self.max_images = min(context_length // encoder.tokens(1, 1), self.max_frames) \
             if checkpoint.several_images else 1
         self._images: Optional[ImageCache] = ImageCache(encoder, self.max_frames)
         self._prefixes = PrefixCache(lambda sequence: self._cache.length(sequence))
-        self._windows: Dict[str, Dict[int, RollingWindow]] = {}  # of each, its generations
+        self._windows = HeldWindows()
         self._unfilled: Dict[int, torch.Tensor] = {}  # rows of open sequences, not yet run
         self._keys: Dict[int, List[np.ndarray]] = {}  # of open sequences, in pieces
         self._rolled: Set[int] = set()                # those whose rows know dropped frames
@@ -108,7 +113,7 @@ class VisionLanguageModel:
         parent, shared = self._known(prompt, generation)
         sequence = self._cache.add() if parent is None else self._cache.fork(parent, shared)
         if any(parent == window.sequence and window.dropped
-               for window in self._generation(generation)):
+               for window in self._windows.generation(generation)):
             self._rolled.add(sequence)
         else:
             self._prefixes.run(sequence, prompt.keys)
@@ -121,24 +126,33 @@ class VisionLanguageModel:
         return sequence, shared
 
     def step(self, fills: Sequence[Tuple[int, int]], decodes: Sequence[Tuple[int, int]]
-             ) -> np.ndarray:
+             ) -> torch.Tensor:
         """Run rows of several sequences together; return the logits of each one's last row.
 
         `fills` are (sequence, how many of its open rows), `decodes` (sequence, token to append);
-        the logits (fills + decodes, vocab_size) come in that order. Raises OUT_OF_MEMORY when
-        the KV cache cannot hold the rows; then nothing has changed.
+        the logits (fills + decodes, vocab_size) float32 come in that order, on the model's device
+        and until the next step. Raises OUT_OF_MEMORY when the KV cache cannot hold the rows; then
+        nothing has changed.
         """
-        batch = [*fills, *((sequence, 1) for sequence, _ in decodes)]
-        rows = [self._unfilled[sequence][:count] for sequence, count in fills]
-        if decodes:
-            # Cloned, for torch aligns to 64 bytes.
-            rows.append(torch.from_numpy(self._llm.embed([t for _, t in decodes])).clone())
-        logits = self._run(batch, torch.cat(rows))
+        if fills:
+            rows = [self._unfilled[sequence][:count] for sequence, count in fills]
+            if decodes:
+                rows.append(self._llm.embed([token for _, token in decodes]))
+            logits = self._run([*fills, *((sequence, 1) for sequence, _ in decodes)], rows)
+        else:
+            logits = self._make_room(lambda: self._llm.decode(decodes))
         for sequence, count in fills:
             self._unfilled[sequence] = self._unfilled[sequence][count:]
         for sequence, token in decodes:
             self._keys[sequence].append(np.array([token], np.int64))
-        return logits
+        return logits[:, :self.vocab_size]
+
+    def sample(self, logits: torch.Tensor, samplers: Sequence[Sampler],
+               masks: Sequence[Optional[np.ndarray]]) -> List[int]:
+        """Return a token of each row of logits, where they are; see `sampler.sample_rows`."""
+        if self.device.type == 'cpu':
+            return sample_rows(logits.numpy(), samplers, masks)
+        return device_sampler.sample_rows(logits, samplers, masks)
 
     def release(self, sequence: int, keep: bool) -> None:
         """End a sequence; with `keep` its rows may serve prompts that begin like it."""
@@ -171,14 +185,9 @@ class VisionLanguageModel:
             for frame in unseen[-1:]:  # the newest is asked about first
                 self.see(frame)
             return len(unseen) <= 1
-        wanted, held = dict(generations), self._windows.setdefault(window, {})
-        for number in list(held):
-            kept = held[number].system_prompt == system_prompt and number in wanted
-            if not kept or not held[number].roll_to(wanted[number]):
-                held.pop(number).remove()
-        for number in wanted:
-            if number not in held:
-                held[number] = RollingWindow(self._cache, self.layout(system_prompt), system_prompt)
+        wanted = dict(generations)
+        held = self._windows.roll(window, wanted, system_prompt, lambda: RollingWindow(
+            self._cache, self.layout(system_prompt), system_prompt))
         self._append(held, wanted, limit)
         return all(len(held[number].frames) == len(frames) for number, frames in wanted.items())
 
@@ -189,8 +198,7 @@ class VisionLanguageModel:
             [Turn('', (frame,) * 2)], system_prompt).spans
         return Layout(head, start - end, end - head)
 
-    def _append(self, held: Dict[int, RollingWindow], wanted: Dict[int, Sequence[Frame]],
-                limit: int) -> None:
+    def _append(self, held: Held, wanted: Dict[int, Sequence[Frame]], limit: int) -> None:
         """Run rows of the next frame of each generation, together."""
         batch, rows, grown = [], [], []
         for number, frames in wanted.items():
@@ -207,34 +215,20 @@ class VisionLanguageModel:
         if not batch:
             return
         try:
-            self._run(batch, torch.cat(rows), spare=held)
+            self._run(batch, rows, spare=held)
         except BaseException:
-            while held:
-                held.popitem()[1].remove()
+            remove(held)
             raise
         for window, frame, keys in grown:
             window.appended(frame, keys)
 
     def _known(self, prompt: Prompt, generation: int) -> Tuple[Optional[int], int]:
         """Return (sequence, rows) that a prompt can start from; (None, 0) if there are none."""
-        for window in self._generation(generation):
+        for window in self._windows.generation(generation):
             rows = window.shared(prompt.keys, len(prompt.spans))
             if rows:
                 return window.sequence, rows
         return self._prefixes.match(prompt.keys)
-
-    def _generation(self, number: int) -> List[RollingWindow]:
-        """The rolling window of a generation, in a list that is empty where there is none."""
-        return [held[number] for held in self._windows.values() if number in held]
-
-    def _forget_windows(self, spare: Optional[Dict[int, RollingWindow]] = None) -> bool:
-        """Give the rows of a window other than `spare` back; False if there is none."""
-        for held in self._windows.values():
-            if held and held is not spare:
-                while held:
-                    held.popitem()[1].remove()
-                return True
-        return False
 
     # -- the model's life ---------------------------------------------------------------------
 
@@ -250,7 +244,7 @@ class VisionLanguageModel:
 
     def reset(self) -> None:
         """Forget every kept prefix, window and image."""
-        while self._evict() or self._forget_windows():
+        while self._evict() or self._windows.forget():
             pass
         self._vision.clear()
 
@@ -274,22 +268,29 @@ class VisionLanguageModel:
 
     def _rows(self, prompt: Prompt, start: int) -> torch.Tensor:
         """Embeddings of the rows from `start` on, (n_tokens - start, hidden) float32."""
-        text = torch.from_numpy(self._llm.embed(prompt.text_ids))
-        rows = text.new_zeros((prompt.n_tokens, text.shape[1]))
-        rows[torch.from_numpy(prompt.keys >= 0)] = text
+        text = self._llm.embed(prompt.text_ids)
+        parts, at, used = [], start, int(np.count_nonzero(prompt.keys[:start] >= 0))
         for frame, first, end in prompt.spans:
             if end > start:
-                rows[first:end] = self._vision.rows(frame)
-        return rows[start:]
+                before = max(first - at, 0)  # rows of text
+                parts += [text[used:used + before],
+                          self._vision.rows(frame)[max(start - first, 0):]]
+                at, used = end, used + before
+        return torch.cat([*parts, text[used:]])
 
-    def _run(self, batch, rows: torch.Tensor,
-             spare: Optional[Dict[int, RollingWindow]] = None) -> np.ndarray:
-        """Run a batch; while the cache is too full for it, give up what can be computed again."""
+    def _run(self, batch, rows: Sequence[torch.Tensor], spare: Optional[Held] = None
+             ) -> torch.Tensor:
+        """Run a batch; `rows` are copied, for the language model writes over them."""
+        return self._make_room(lambda: self._llm.run(batch, torch.cat(rows)), spare)
+
+    def _make_room(self, run: Callable[[], torch.Tensor], spare: Optional[Held] = None
+                   ) -> torch.Tensor:
+        """Run; while the cache is too full for it, give up what can be computed again."""
         while True:
             try:
-                return self._llm.run(batch, rows)[:, :self.vocab_size]
+                return run()
             except OutOfSlots as error:
-                if not (self._evict() or self._forget_windows(spare)):
+                if not (self._evict() or self._windows.forget(spare)):
                     raise NanoVlmError(
                         ErrorCode.OUT_OF_MEMORY,
                         f'{error} Ask less at a time, or raise context_length or '

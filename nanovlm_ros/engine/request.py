@@ -121,10 +121,13 @@ class Request:
         if self.schema is not None:
             self.constraint = self.schema.constraint(model.vocab_size)
 
-    def take(self, logits: np.ndarray, stop_ids) -> Optional[str]:
-        """Sample a token and show its text; return the finish reason when it was the last."""
+    def take(self, token: int, stop_ids) -> Optional[str]:
+        """Show the text of a sampled token; return the finish reason when it was the last.
+
+        Raises MODEL_ERROR for NO_TOKEN.
+        """
         assert self.sampler is not None and self.stream is not None, 'prepare() comes first'
-        token = self.sampler.sample(logits, self._allowed(stop_ids, len(logits)))
+        self.sampler.accept(token)
         self.budget -= 1
         if token in stop_ids:
             return STOP
@@ -140,7 +143,7 @@ class Request:
             return STOP
         return LENGTH if self.budget <= 0 else None
 
-    def _allowed(self, stop_ids, vocab_size: int) -> Optional[np.ndarray]:
+    def allowed(self, stop_ids, vocab_size: int) -> Optional[np.ndarray]:
         """Tokens that may come next, bool (vocab_size,); None: all of them."""
         if self.constraint:
             return self.constraint.allowed()

@@ -1,11 +1,13 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From logits to a token."""
-from typing import Optional
+"""From logits to a token; on a GPU, `device_sampler` does the same."""
+from typing import List, Optional, Sequence
 
 import numpy as np
 
 from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError
+
+NO_TOKEN = -1  # the logits allow none
 
 
 class Sampler:
@@ -15,40 +17,59 @@ class Sampler:
     """
 
     def __init__(self, config: GenerationConfig, seen: np.ndarray, vocab_size: int):
-        self._config = config
-        self._seen = np.zeros(vocab_size, bool)
-        self._seen[seen[seen < vocab_size]] = True
+        self.config = config
+        self.seen = np.zeros(vocab_size, bool)  # which the penalty counts
+        self.seen[seen[seen < vocab_size]] = True
         self._random = np.random.Generator(np.random.PCG64(config.seed))
 
-    def sample(self, logits: np.ndarray, allowed: Optional[np.ndarray] = None) -> int:
+    def uniform(self) -> float:
+        """Return the next random number of the request, in [0, 1)."""
+        return self._random.random()
+
+    def choose(self, logits: np.ndarray, allowed: Optional[np.ndarray] = None) -> int:
         """Return a token of logits (vocab_size,) among those `allowed` (bool, same shape).
 
-        Raises MODEL_ERROR when the logits allow none: NaN, infinite, or all masked.
+        NO_TOKEN when there is none: the logits hold NaN or infinity, or all are masked.
         """
-        penalty = self._config.repetition_penalty
+        penalty = self.config.repetition_penalty
         if penalty != 1:
-            seen = logits[self._seen]
+            seen = logits[self.seen]
             logits = logits.copy()
-            logits[self._seen] = np.where(seen > 0, seen / penalty, seen * penalty)
+            logits[self.seen] = np.where(seen > 0, seen / penalty, seen * penalty)
         if allowed is not None:
             logits = np.where(allowed, logits, -np.inf)
         if not np.isfinite(logits.max()):
+            return NO_TOKEN
+        return int(logits.argmax()) if self.config.temperature == 0 else self._draw(logits)
+
+    def accept(self, token: int) -> int:
+        """Take note of a token that was chosen and return it; MODEL_ERROR for NO_TOKEN."""
+        if token == NO_TOKEN:
             raise NanoVlmError(
                 ErrorCode.MODEL_ERROR,
                 'No token can be sampled: the logits hold NaN or infinity, or every token is '
                 'masked. The weights or the compiled library may be damaged.')
-        token = int(logits.argmax()) if self._config.temperature == 0 else self._draw(logits)
-        self._seen[token] = True
+        self.seen[token] = True
         return token
 
     def _draw(self, logits: np.ndarray) -> int:
         """Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751."""
-        scaled = (logits.astype(np.float64) - logits.max()) / self._config.temperature
+        scaled = (logits.astype(np.float64) - logits.max()) / self.config.temperature
         order = np.argsort(-scaled, kind='stable')
         weights = np.exp(scaled[order])
         cumulative = np.cumsum(weights / weights.sum())
         # The smallest set of likeliest tokens whose probabilities reach top_p.
-        kept = int(np.searchsorted(cumulative, self._config.top_p)) + 1
+        kept = int(np.searchsorted(cumulative, self.config.top_p)) + 1
         kept = min(kept, int(np.count_nonzero(weights)))
-        place = self._random.random() * cumulative[kept - 1]
+        place = self.uniform() * cumulative[kept - 1]
         return int(order[min(int(np.searchsorted(cumulative, place, 'right')), kept - 1)])
+
+
+def sample_rows(logits: np.ndarray, samplers: Sequence[Sampler],
+                masks: Sequence[Optional[np.ndarray]]) -> List[int]:
+    """Return a token of each row of logits (n, vocab_size), by its sampler and its mask.
+
+    NO_TOKEN for a row that allows none.
+    """
+    return [sampler.choose(row, allowed)
+            for row, sampler, allowed in zip(logits, samplers, masks)]

@@ -13,8 +13,6 @@ import threading
 import time
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
-
 from nanovlm_ros.engine.ends import End, end_of
 from nanovlm_ros.engine.request import Request
 from nanovlm_ros.engine.request_queue import RequestQueue
@@ -195,15 +193,41 @@ class Scheduler:
             self._failed_step(work, failure)
             return
         for request, rows in fills:
-            request.spend('prefill', seconds['step'])
             request.unfilled -= rows
+        with self._meter.step(seconds, 'step'):  # a GPU's step ends when its tokens are here
+            tokens = self._sample([request for request, _ in fills] + decodes, logits)
+        for request, _ in fills:
+            request.spend('prefill', seconds['step'])
         for request in decodes:
             request.spend('decode', seconds['step'])
         if decodes and not fills:
             self._meter.decoded(len(decodes), seconds['step'])
-        for request, row in zip([r for r, _ in fills] + decodes, logits):
-            if not request.unfilled:
-                self._take_token(request, row)
+        for request, token in tokens:
+            self._take_token(request, token)
+
+    def _sample(self, requests: Sequence[Request], logits) -> List[Tuple[Request, int]]:
+        """Return tokens of those requests whose prompts are filled; a row of logits is each's."""
+        rows, masks = [], []
+        for row, request in enumerate(requests):
+            if request.unfilled:
+                continue
+            try:
+                masks.append(request.allowed(self._model.stop_ids, self._model.vocab_size))
+                rows.append(row)
+            except Exception as error:
+                self._fail(request, error)
+        if not rows:
+            return []
+        sampled = [requests[row] for row in rows]
+        if len(rows) < len(requests):
+            logits = logits[rows]
+        try:
+            tokens = self._model.sample(logits, [request.sampler for request in sampled], masks)
+        except Exception as error:  # the rows are in the cache: there is no second try
+            for request in sampled:
+                self._fail(request, error)
+            return []
+        return list(zip(sampled, tokens))
 
     def _failed_step(self, work: Sequence[Work], error: Exception) -> None:
         if isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY:
@@ -248,9 +272,9 @@ class Scheduler:
         return (request.sequence is None and not self._model.unseen(*asked)
                 and not self._model.can_open(*asked))
 
-    def _take_token(self, request: Request, logits: np.ndarray) -> None:
+    def _take_token(self, request: Request, token: int) -> None:
         try:
-            reason = request.take(logits, self._model.stop_ids)
+            reason = request.take(token, self._model.stop_ids)
         except Exception as error:
             self._fail(request, error)
             return

@@ -15,7 +15,7 @@ mirror image and the first in the list is taken. Lengths without padding are rou
 column where a quotient is 11.9999999999.
 """
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Sequence, Set, Tuple
 
 import torch
 
@@ -56,6 +56,11 @@ class AnyRes:
         """Return how many tiles (across, down) an image is cut into."""
         wide, tall = self.resolution(width, height)
         return wide // self.size, tall // self.size
+
+    @property
+    def view_counts(self) -> Set[int]:
+        """The numbers of views that images have: the whole and its tiles."""
+        return {1 + wide * tall // self.size ** 2 for wide, tall in self.pinpoints}
 
     def rows(self, width: int, height: int) -> int:
         """Return how many rows of the language model an image takes."""

@@ -1,38 +1,46 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Images to rows of the language model: preprocessing, tower, projector, tiles put together."""
-from typing import Optional
+from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 
-from nanovlm_ros.imaging import normalise
 from nanovlm_ros.models.anyres import AnyRes
 from nanovlm_ros.models.checkpoint import ANYRES, CROP, PAD, Checkpoint
+from nanovlm_ros.models.cuda_graph import Graphed
 from nanovlm_ros.models.preprocess import crop, pad, resize, tile
 from nanovlm_ros.models.projector import build_projector, tokens_per_image
-from nanovlm_ros.models.vision_tower import build_tower
+from nanovlm_ros.models.upload import upload
+from nanovlm_ros.models.vision_tower import CPU, build_tower
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
 class VisionEncoder:
-    """The vision half of a checkpoint, in float32 on the CPU."""
+    """The vision half of a checkpoint: in float32 on the CPU, in float16 on a GPU."""
 
-    def __init__(self, checkpoint: Checkpoint):
-        self._tower = build_tower(checkpoint.vision, checkpoint.select_layer,
-                                  checkpoint.keep_class_token, checkpoint.vision_weights())
+    def __init__(self, checkpoint: Checkpoint, device: torch.device = CPU):
+        self._device, self._dtype = device, dtype_on(device)
+        self._tower = build_tower(
+            checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token,
+            checkpoint.vision_weights(), device, self._dtype)
         shape, kind = self._tower.shape, checkpoint.projector_type
-        self._projector = build_projector(kind, checkpoint.projector_weights(), shape.hidden,
-                                          checkpoint.llm['hidden_size'])
-        self._size = shape.image_size
-        self._mean, self._std = checkpoint.image_mean, checkpoint.image_std
+        self._projector = build_projector(
+            kind, checkpoint.projector_weights(), shape.hidden, checkpoint.llm['hidden_size'],
+            device, self._dtype)
+        self._size, self._mean = shape.image_size, checkpoint.image_mean
+        self._scale, self._shift = (upload(numbers[:, None, None], device) for numbers in (
+            scale_and_shift(checkpoint.image_mean, checkpoint.image_std)))
         self._aspect_ratio = checkpoint.aspect_ratio
         self._view_tokens = tokens_per_image(kind, self._tower.tokens)
         self._newline: Optional[torch.Tensor] = None
         self._layout: Optional[AnyRes] = None
         if checkpoint.aspect_ratio == ANYRES:
             self._read_anyres(checkpoint)
+        self._graphs: Dict[int, Graphed] = {}  # on a GPU, by the number of views
+        if device.type == 'cuda':
+            self._capture()
 
     def tokens(self, width: int, height: int) -> int:
         """Return how many rows of the language model an image of this size takes."""
@@ -41,7 +49,7 @@ class VisionEncoder:
         return self._view_tokens
 
     def preprocess(self, rgb: np.ndarray) -> np.ndarray:
-        """uint8 (height, width, 3) -> float32 (views, 3, size, size), normalised.
+        """uint8 (height, width, 3) -> uint8 (views, size, size, 3).
 
         There is one view, but for tiles. Raises NanoVlmError(BAD_IMAGE).
         """
@@ -53,19 +61,37 @@ class VisionEncoder:
             views = crop(rgb, self._size)
         else:
             views = resize(rgb, self._size)
-        return np.stack([normalise(view, self._mean, self._std) for view in views])
+        return np.array(views)  # perhaps they were the image itself, or could not be written to
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray, width: int, height: int) -> torch.Tensor:
+    def encode(self, views: np.ndarray, width: int, height: int) -> torch.Tensor:
         """Return the rows (tokens(width, height), hidden) float32 of a preprocessed image.
 
-        `width` and `height` are those of the image before it was preprocessed.
+        They are on the device. `width` and `height` are those of the image before it was
+        preprocessed. Raises NanoVlmError(BAD_IMAGE) for views of an image of another size.
         """
-        self._check_views(len(pixels), width, height)
-        features = self._projector(self._tower(torch.from_numpy(pixels)))
+        self._check_views(len(views), width, height)
+        pixels = upload(views, self._device)
+        features = self._graphs.get(len(views), self._features)(pixels)
         if self._layout is not None:
             return self._layout.assemble(features, width, height, self._newline)
-        return features[0]
+        return features[0].clone()  # a graph writes over its output
+
+    def normalise(self, views: torch.Tensor) -> torch.Tensor:
+        """uint8 (views, size, size, 3) -> float32 (views, 3, size, size): (x / 255 - mean) / std.
+        """
+        return views.permute(0, 3, 1, 2).contiguous() * self._scale - self._shift
+
+    def _features(self, views: torch.Tensor) -> torch.Tensor:
+        """uint8 (views, size, size, 3) -> float32 (views, rows, hidden)."""
+        return self._projector(self._tower(self.normalise(views).to(self._dtype))).float()
+
+    @torch.inference_mode()
+    def _capture(self) -> None:
+        """Make `_features` one launch, for every number of views that an image can have."""
+        for count in self._layout.view_counts if self._layout is not None else {1}:
+            self._graphs[count] = Graphed(self._features, torch.zeros(
+                (count, self._size, self._size, 3), dtype=torch.uint8, device=self._device))
 
     def _check_views(self, views: int, width: int, height: int) -> None:
         across, down = self._layout.tiles(width, height) if self._layout is not None else (0, 0)
@@ -92,4 +118,16 @@ class VisionEncoder:
             raise broken(f'{checkpoint.path} joins tiles by spatial_unpad, which needs the tensor '
                          f'image_newline of shape ({hidden},); got '
                          f'{"none" if newline is None else tuple(newline.shape)}.')
-        self._newline = newline.float()
+        self._newline = newline.float().to(self._device)
+
+
+def dtype_on(device: torch.device) -> torch.dtype:
+    """Return the type of the weights and activations; CLIP and SigLIP are published in float16."""
+    return torch.float16 if device.type == 'cuda' else torch.float32
+
+
+def scale_and_shift(mean: Sequence[float], std: Sequence[float]
+                    ) -> Tuple[np.ndarray, np.ndarray]:
+    """Return (a, b), float32 (3,) each, for which a * x - b is (x / 255 - mean) / std."""
+    deviation = np.asarray(std, np.float32)
+    return np.float32(1 / 255) / deviation, np.asarray(mean, np.float32) / deviation

@@ -22,6 +22,7 @@ _ACTIVATIONS = {
     'quick_gelu': lambda x: x * torch.sigmoid(1.702 * x),
 }
 
+CPU = torch.device('cpu')
 
 # What a config.json leaves out: transformers writes only what differs from these.
 _SIGLIP = {
@@ -135,7 +136,7 @@ class VisionTower(nn.Module):
         return self.shape.patches + (self.shape.clip and self.keep_class_token)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """pixels (n, 3, size, size) float, normalised -> features (n, tokens, hidden)."""
+        """pixels (n, 3, size, size), normalised, of the type of the weights -> features (n, tokens, hidden)."""
         x = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
         if self.shape.clip:
             x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1)
@@ -178,7 +179,8 @@ def empty_tower(config: Dict[str, Any], select_layer: int, keep_class_token: boo
 
 
 def build_tower(config: Dict[str, Any], select_layer: int, keep_class_token: bool,
-                weights: Weights) -> VisionTower:
-    """Return the tower of a transformers config with its weights, in float32, to be run only."""
-    tower = empty_tower(config, select_layer, keep_class_token).to_empty(device='cpu')
-    return tower.load(weights).eval().requires_grad_(False)
+                weights: Weights, device: torch.device = CPU, dtype: torch.dtype = torch.float32
+                ) -> VisionTower:
+    """Return the tower of a transformers config with its weights, to be run only."""
+    tower = empty_tower(config, select_layer, keep_class_token)
+    return tower.to(dtype).to_empty(device=device).load(weights).eval().requires_grad_(False)

@@ -11,9 +11,9 @@ def prefill(model, prompt, generation=0):
     except BaseException:
         model.release(sequence, keep=False)
         raise
-    return sequence, shared, logits[0]
+    return sequence, shared, logits[0].numpy()
 
 
 def decode(model, sequences, tokens):
     """Append a token to each sequence; return their logits."""
-    return model.step([], list(zip(sequences, tokens)))
+    return model.step([], list(zip(sequences, tokens))).numpy()

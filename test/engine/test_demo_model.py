@@ -137,7 +137,7 @@ def test_ids_beyond_the_vocabulary_are_never_sampled(fewer_words):
     sequence, _, logits = prefill(model, model.tokenize([Turn('x')]))
     drawn = []
     for _ in range(200):  # almost every token is as likely as any other
-        drawn.append(sampler.sample(logits))
+        drawn.append(sampler.choose(logits))
         logits = decode(model, [sequence], drawn[-1:])[0]
     model.close()
     assert max(drawn) < size and len(set(drawn)) > 100

@@ -4,15 +4,23 @@
 import numpy as np
 import pytest
 
-from nanovlm_ros.engine.sampler import Sampler
+from nanovlm_ros.engine.sampler import Sampler, sample_rows
 from nanovlm_ros.types import ErrorCode, GenerationConfig, NanoVlmError
 
 VOCAB = 50
 NONE_SEEN = np.empty(0, np.int64)
 
 
+class Alone(Sampler):
+    """Samples the tokens of a request that runs alone."""
+
+    def sample(self, logits, allowed=None):
+        token, = sample_rows(logits[None], [self], [allowed])
+        return self.accept(token)
+
+
 def sampler(seen=NONE_SEEN, vocab=VOCAB, **config):
-    return Sampler(GenerationConfig(**config), np.asarray(seen, np.int64), vocab)
+    return Alone(GenerationConfig(**config), np.asarray(seen, np.int64), vocab)
 
 
 def random_logits(seed, vocab=VOCAB, spread=3.0):
