@@ -20,6 +20,7 @@ from tvm.target import codegen
 from nanovlm_ros.mlc.cuda.cubin import with_cubin
 from nanovlm_ros.mlc.cuda.toolchain import find_compiler
 from nanovlm_ros.mlc.decoder import Decoder
+from nanovlm_ros.mlc.kernels.cuda.pipeline import pipeline_for
 from nanovlm_ros.mlc.link import link
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.mlc.target import CPU, CUDA, Target
@@ -37,7 +38,8 @@ def host_target() -> tvm.target.Target:
 def compile_decoder(shape: DecoderShape, target: tvm.target.Target) -> relax.VMExecutable:
     """Return the executable with the functions of `Decoder`."""
     module, _ = Decoder.export(shape)
-    return tvm.compile(module, target=target, relax_pipeline=_lower())
+    return tvm.compile(module, target=target, relax_pipeline=_lower(),
+                       tir_pipeline=pipeline_for(target))
 
 
 def _lower() -> transform.Pass:

@@ -7,7 +7,7 @@ device does differently is in its `kernels.*.ops`.
 
 `embed` turns token ids into rows, `run` takes a ragged batch of rows, whatever their
 sequences: a prefill, a batched decode step or both at once. Where a device has better
-kernels for one row of each sequence (`DecodeOps`), there is `decode`, too.
+kernels for one row of each sequence (`DecodeOps`), there are `decode` and `decode_one`, too.
 """
 from importlib import import_module
 from typing import Callable
@@ -60,7 +60,9 @@ class Decoder(nn.Module):
     def __init__(self, shape: DecoderShape):
         module = ops_module(shape.device)
         self.shape, self.ops = shape, module.Ops(shape)
-        self.decode_ops = module.DecodeOps(shape) if hasattr(module, 'DecodeOps') else None
+        self.decodes = hasattr(module, 'DecodeOps')
+        if self.decodes:
+            self.decode_ops, self.one_ops = module.DecodeOps(shape), module.DecodeOps(shape, True)
         layout = parameters(shape)
         weights = {group.name: Weights(group, layout)
                    for group in decoder_groups(shape, tied=False)}
@@ -97,9 +99,18 @@ class Decoder(nn.Module):
     def decode(self, ids: Tensor, slot: Tensor, position: Tensor, table: Tensor, part: Tensor,
                counter: Tensor, cos: Tensor, sin: Tensor, pool: Tensor):
         """Run a token of each of m sequences; return the logits (m, vocab), and the pool."""
-        batch = slot, table, position, part, counter
-        x, pool = self._layers(self.decode_ops, self.embed(ids), pool, batch, (cos, sin))
-        return self.decode_ops.head(self.head, self.decode_ops.norm(self.norm, x)), pool
+        return self._decode(self.decode_ops, ids, (slot, table, position, part, counter),
+                            (cos, sin), pool)
+
+    def decode_one(self, ids: Tensor, slot: Tensor, position: Tensor, table: Tensor,
+                   part: Tensor, counter: Tensor, cos: Tensor, sin: Tensor, pool: Tensor):
+        """Run a token of one sequence: `decode` with m = 1."""
+        return self._decode(self.one_ops, ids, (slot, table, position, part, counter),
+                            (cos, sin), pool)
+
+    def _decode(self, ops, ids: Tensor, batch, rope, pool: Tensor):
+        x, pool = self._layers(ops, ops.embedding(self.embedding, ids), pool, batch, rope)
+        return ops.head(self.head, ops.norm(self.norm, x)), pool
 
     def _layers(self, ops, x: Tensor, pool: Tensor, batch, rope):
         for index, layer in enumerate(self.layers):
@@ -121,10 +132,14 @@ class Decoder(nn.Module):
                 'block': nn.spec.Tensor(['blocks', self.ops.BLOCK_COLUMNS], 'int32'),
                 'table': nn.spec.Tensor(['sequences', 'length'], 'int32'),
                 'last': nn.spec.Tensor(['b'], 'int32'), **cache, '$': packed}}
-        if self.decode_ops:
-            functions['decode'] = {
-                'ids': rows, 'slot': rows, 'position': rows,
-                'table': nn.spec.Tensor(['m', 'length'], 'int32'),
+        if self.decodes:
+            functions.update(decode=self._decode_spec('m', cache, packed),
+                             decode_one=self._decode_spec(1, cache, packed))
+        return nn.spec.ModuleSpec.from_raw(functions, self)
+
+    def _decode_spec(self, m, cache, packed):
+        rows = nn.spec.Tensor([m], 'int32')
+        return {'ids': rows, 'slot': rows, 'position': rows,
+                'table': nn.spec.Tensor([m, 'length'], 'int32'),
                 'part': nn.spec.Tensor(['parts'], 'float32'),
                 'counter': nn.spec.Tensor(['counters'], 'int32'), **cache, '$': packed}
-        return nn.spec.ModuleSpec.from_raw(functions, self)

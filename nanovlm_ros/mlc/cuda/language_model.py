@@ -33,8 +33,8 @@ class CudaLanguageModel(LanguageModel):
         self._shape = shape
         self._adopt = tvm.runtime.from_dlpack
         machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cuda(0))
-        self._embed, self._run, self._decode = (
-            machine[name] for name in ('embed', 'run', 'decode'))
+        self._embed, self._run, self._decode, self._decode_one = (
+            machine[name] for name in ('embed', 'run', 'decode', 'decode_one'))
         self._weights = tvm_ffi.convert(
             [self._move(weights[name]) for name in shape.parameter_names()])
         rope = [self._move(table) for table in rope_tables(shape.rotated, rope_theta, positions)]
@@ -69,15 +69,16 @@ class CudaLanguageModel(LanguageModel):
             length *= 2
         key = rows, min(length, self.positions)
         if key not in self._graphs:
+            decode = self._decode_one if rows == 1 else self._decode
             self._graphs[key] = DecodeGraph(
-                self._shape, lambda *inputs: torch.from_dlpack(self._decode(
+                self._shape, lambda *inputs: torch.from_dlpack(decode(
                     *map(self._adopt, inputs), *self._cache_arguments, self._weights)[0]),
                 *key, spare_slot=self.cache.slots)
         return self._graphs[key]
 
     def _move(self, array: np.ndarray):
         """Copy an array to the GPU for TVM."""
-        return self._adopt(torch.from_numpy(np.ascontiguousarray(array)).to(self.device))
+        return self._adopt(torch.from_numpy(np.require(array, requirements='CW')).to(self.device))
 
     def _move_together(self, *arrays: np.ndarray):
         """Copy int32 arrays to the GPU in one go, each at 64 bytes, as TVM wants it."""

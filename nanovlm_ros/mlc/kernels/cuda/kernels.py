@@ -4,19 +4,22 @@
 from functools import lru_cache
 
 from nanovlm_ros.mlc.kernels.cuda.launch import launch
-from nanovlm_ros.mlc.kernels.cuda.layout import KEYS, matrix_parameters, table_parameters, tiles
+from nanovlm_ros.mlc.kernels.cuda.layout import matrix_parameters, table_parameters, tiles
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 
 W4 = QUANTIZATIONS['q4f16_1']
-# How a product ends, by what becomes of it; see linear.cu.
-STORE_HALF, STORE_FLOAT, ADD_FLOAT, GATE = 'STORE_HALF', 'STORE_FLOAT', 'ADD_FLOAT', 'GATE'
+# How a product ends; see linear.cu.
+STORE_HALF, STORE_FLOAT, GATE = 'STORE_HALF', 'STORE_FLOAT', 'GATE'
 
-TILES_EACH = 7   # of a warp, all on the way at once
+TILES_EACH = 20  # that a block takes of a product whose parts are added later
 
 
-def warps(columns: int) -> int:
-    """Return how many warps share the columns of a matrix: enough, and a power of two."""
-    return max(4, min(16, 1 << (-(-tiles(columns) // TILES_EACH) - 1).bit_length()))
+def splits(columns: int) -> int:
+    """Return among how many blocks the columns of such a product are shared."""
+    return -(-tiles(columns) // TILES_EACH) if tiles(columns) > TILES_EACH else 2
+
+
+READERS, EACH = 8, 8  # warps of a block of `attend_row`, and the keys of each
 
 
 def _half(*shape):
@@ -32,15 +35,18 @@ def _int(*shape):
 
 
 @lru_cache
-def linear(rows, columns, end):
-    """x (m, columns) half, weight, scale, y: a 4-bit matrix times a few rows, ending in `end`."""
-    y = _half('m', rows // 2 if end == GATE else rows) if end in (GATE, STORE_HALF) \
-        else _float('m', rows)
-    count = warps(columns)
+def linear(rows, columns, end, parts=1, one=False):
+    """x (m, columns) half, weight, scale, y: a 4-bit matrix times a few rows, ending in `end`.
+
+    With `parts`, y is (parts, m, rows), to be added. `one` says that m is 1.
+    """
+    m = 1 if one else 'm'
+    y = {GATE: _half(m, rows // 2), STORE_HALF: _half(m, rows), STORE_FLOAT: _float(m, rows)}[end]
     return launch(
-        'linear.cu', f'w4_linear<{rows}, {columns}, {count}, {end}>',
-        [_half('m', columns), *matrix_parameters(rows, columns, W4).values(), y],
-        [0, 1, 2, 3, 'm'], [rows // 16, ('m', 8)], 32 * count)
+        'linear.cu', f'w4_linear<{rows}, {columns}, {parts}, {end}, {str(one).lower()}>',
+        [_half(m, columns), *matrix_parameters(rows, columns, W4).values(),
+         y if parts == 1 else _float(parts, m, rows)],
+        [0, 1, 2, 3, str(m)], [rows // 16, parts, 1 if one else ('m', 8)], 256)
 
 
 @lru_cache
@@ -53,13 +59,20 @@ def dequantize(rows, columns, gated):
 
 
 @lru_cache
-def norm(columns, layer, eps):
-    """x (m, columns) float, weight, [bias,] y half: a layer norm, or an RMS norm."""
+def norm(columns, layer, eps, parts=0):
+    """x (m, columns) float, weight, [bias,] y half: a layer norm, or an RMS norm.
+
+    With `parts`: parts (parts, m, columns) float, weight, [bias,] x, y; x += parts, before.
+    """
     vectors = [_float(columns)] * (2 if layer else 1)
-    return launch(
-        'elementwise.cu', f'normalize<{columns}, {str(layer).lower()}>',
-        [_float('m', columns), *vectors, _half('m', columns)],
-        [0, 1, len(vectors), len(vectors) + 1, float(eps)], ['m'], 256)
+    function = f'normalize<{columns}, {str(layer).lower()}, {parts}>'
+    rows, out = _float('m', columns), _half('m', columns)
+    last = len(vectors)
+    if not parts:
+        return launch('elementwise.cu', function, [rows, *vectors, out],
+                      [0, 0, 1, last, last + 1, float(eps)], ['m'], 512)
+    return launch('elementwise.cu', function, [_float(parts, 'm', columns), *vectors, rows, out],
+                  [last + 1, 0, 1, last, last + 2, float(eps)], ['m'], 512)
 
 
 @lru_cache
@@ -97,20 +110,21 @@ def _pool(layers, kv_heads, head_dim):
 
 
 @lru_cache
-def attend_row(q_heads, kv_heads, head_dim, rotated, layers):
+def attend_row(q_heads, kv_heads, head_dim, rotated, layers, readers=READERS, each=EACH):
     """One row of each of m sequences; see attention.cu.
 
     Parameters: qkv, cos, sin, pool (written), table (m, length), slot, position (m,), part,
     counter (zero), layer, out (m, q_heads * head_dim) half.
     """
     return launch(
-        'attention.cu', f'attend_row<{q_heads}, {kv_heads}, {head_dim}, {rotated}>',
+        'attention.cu',
+        f'attend_row<{q_heads}, {kv_heads}, {head_dim}, {rotated}, {readers}, {each}>',
         [_half('m', (q_heads + 2 * kv_heads) * head_dim), _float('positions', rotated // 2),
          _float('positions', rotated // 2), _pool(layers, kv_heads, head_dim),
          _int('m', 'length'), _int('m'), _int('m'), _float('parts'), _int('counters'),
          'layer', _half('m', q_heads * head_dim)],
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 'layer', 'slots', 'length'],
-        [('length', KEYS), kv_heads, 'm'], 128)
+        [('length', readers * each), kv_heads, 'm'], 32 * readers)
 
 
 @lru_cache
@@ -120,7 +134,7 @@ def append_rows(q_heads, kv_heads, head_dim, layers):
         'attention.cu', f'append_rows<{q_heads}, {kv_heads}, {head_dim}>',
         [_half('m', (q_heads + 2 * kv_heads) * head_dim), _int('m'),
          _pool(layers, kv_heads, head_dim), 'layer'],
-        [0, 1, 2, 'layer', 'slots'], ['m', 2 * kv_heads], 64)
+        [0, 1, 2, 'layer', 'slots'], ['m'], 256)
 
 
 @lru_cache
@@ -130,7 +144,7 @@ def rotate_queries(q_heads, kv_heads, head_dim, rotated):
         'attention.cu', f'rotate_queries<{q_heads}, {kv_heads}, {head_dim}, {rotated}>',
         [_half('m', (q_heads + 2 * kv_heads) * head_dim), _float('positions', rotated // 2),
          _float('positions', rotated // 2), _int('m'), _half('m', q_heads, head_dim)],
-        [0, 1, 2, 3, 4], ['m', q_heads], 64)
+        [0, 1, 2, 3, 4], ['m'], 256)
 
 
 @lru_cache

@@ -19,8 +19,8 @@ Array = Tuple[Tuple[Union[int, str], ...], str]
 
 @lru_cache
 def source(file: str) -> str:
-    """Return the CUDA code of a file."""
-    return (SOURCE / file).read_text()
+    """Return the CUDA code of a file, after what all share."""
+    return (SOURCE / 'common.cu').read_text() + (SOURCE / file).read_text()
 
 
 def launch(file: str, function: str, parameters: Sequence[Union[Array, str]], arguments: Sequence,
@@ -29,7 +29,7 @@ def launch(file: str, function: str, parameters: Sequence[Union[Array, str]], ar
 
     `parameters` are those of the PrimFunc: arrays, and names of int64 scalars. `arguments` are
     what the CUDA function takes: the place of a parameter, the name of a dimension or a scalar
-    (as int), or a float. `grid` is made of numbers, names, and (name, divisor): as many blocks
+    or an integer in digits (as int), or a float. `grid` is made of numbers, names, and (name, divisor): as many blocks
     as it takes if each does `divisor`.
     """
     with IRBuilder() as builder:
@@ -80,5 +80,5 @@ def _blocks(extent, names: Dict[str, Any]):
 
 def _argument(value, names: Dict[str, Any], arrays: list):
     if isinstance(value, str):
-        return T.cast(names[value], 'int32')
+        return T.cast(names[value], 'int32') if value in names else T.int32(int(value))
     return value if isinstance(value, float) else arrays[value].data

@@ -6,7 +6,7 @@ Many rows (`Ops`) are bound by arithmetic: weights are written out in float16 an
 multiplies (cuBLAS), and attends. One row of each sequence (`DecodeOps`) is bound by reading
 the weights: 4-bit products, and attention that reads the cache where it lies.
 """
-from typing import Tuple
+from typing import Optional, Tuple, Union
 
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
@@ -23,7 +23,7 @@ class Ops:
 
     def __init__(self, shape: DecoderShape):
         self.shape = shape
-        self._quantized = shape.quantization.quantized
+        self._quantized, self._one = shape.quantization.quantized, False
         self._heads = (shape.q_heads, shape.kv_heads, shape.head_dim)
 
     def embedding(self, table, ids: Tensor) -> Tensor:
@@ -34,9 +34,8 @@ class Ops:
 
     def norm(self, norm, x: Tensor) -> Tensor:
         """What `linear`, `add` and `gate` take, float16."""
-        s = self.shape
-        kernel = kernels.norm(s.hidden, s.norm == LAYER_NORM, s.norm_eps)
-        return op.tensor_ir_op(kernel, s.norm, [x, *norm.parameters()], _rows(x, s.hidden))
+        return op.tensor_ir_op(self._norm(), self.shape.norm, [x, *norm.parameters()],
+                               _rows(x, self.shape.hidden))
 
     def linear(self, matrix, x: Tensor) -> Tensor:
         """x W^T, (m, rows of W) float16."""
@@ -97,13 +96,43 @@ class Ops:
                 [*matrix.parameters()], Tensor.placeholder((matrix.rows, matrix.columns), 'float16'))
         return op.extern(MATMUL, [x, weight], _rows(x, matrix.rows))
 
+    def _norm(self, parts: int = 0):
+        s = self.shape
+        return kernels.norm(s.hidden, s.norm == LAYER_NORM, s.norm_eps, parts)
+
     def _few(self, matrix, x: Tensor, end: str, out: Tensor) -> Tensor:
-        return op.tensor_ir_op(kernels.linear(matrix.rows, matrix.columns, end), f'linear_{end}',
-                               [x, *matrix.parameters()], out)
+        return op.tensor_ir_op(
+            kernels.linear(matrix.rows, matrix.columns, end, one=self._one), f'linear_{end}',
+            [x, *matrix.parameters()], out)
+
+
+class Residual:
+    """The residual stream, and parts that its next norm is to add to it."""
+
+    def __init__(self, x: Tensor, parts: Optional[Tensor] = None):
+        self.x, self.parts = x, parts
 
 
 class DecodeOps(Ops):
-    """The same for one row of each sequence."""
+    """The same for one row of each sequence; the residual stream may have parts to be added.
+
+    With `one` there is one sequence alone.
+    """
+
+    def __init__(self, shape: DecoderShape, one: bool = False):
+        super().__init__(shape)
+        self._one = one
+
+    def norm(self, norm, x: Union[Tensor, Residual]) -> Tensor:
+        """What `linear`, `add` and `gate` take, float16."""
+        if not isinstance(x, Residual):
+            return super().norm(norm, x)
+        parameters = [*norm.parameters()]
+        x.x, out = op.tensor_ir_inplace_op(
+            self._norm(parts=x.parts.shape[0]), f'add_{self.shape.norm}',
+            [x.parts, *parameters, x.x], [1 + len(parameters), -1],
+            [_rows(x.x, self.shape.hidden, 'float32'), _rows(x.x, self.shape.hidden)])
+        return out
 
     def linear(self, matrix, x: Tensor) -> Tensor:
         """x W^T, (m, rows of W) float16."""
@@ -111,14 +140,16 @@ class DecodeOps(Ops):
             return super().linear(matrix, x)
         return self._few(matrix, x, kernels.STORE_HALF, _rows(x, matrix.rows))
 
-    def add(self, matrix, x: Tensor, into: Tensor) -> Tensor:
-        """into += x W^T, in place."""
+    def add(self, matrix, x: Tensor, into: Union[Tensor, Residual]) -> Union[Tensor, Residual]:
+        """into += x W^T, in place, or when its norm is taken."""
         if not self._quantized:
             return super().add(matrix, x, into)
-        arguments = [x, *matrix.parameters(), into]
-        return op.tensor_ir_inplace_op(
-            kernels.linear(matrix.rows, matrix.columns, kernels.ADD_FLOAT), 'linear_add',
-            arguments, len(arguments) - 1, _rows(x, matrix.rows, 'float32'))
+        parts = kernels.splits(matrix.columns)
+        made = op.tensor_ir_op(
+            kernels.linear(matrix.rows, matrix.columns, kernels.STORE_FLOAT, parts, self._one),
+            'linear_parts', [x, *matrix.parameters()],
+            Tensor.placeholder((parts, x.shape[0], matrix.rows), 'float32'))
+        return Residual(into.x if isinstance(into, Residual) else into, made)
 
     def gate(self, matrix, x: Tensor) -> Tensor:
         """silu(gate) * up of [gate, up] = x W^T, as `add` takes it."""

@@ -8,191 +8,294 @@
 // cosine, sine (positions, ROT / 2) float.
 #ifndef NANOVLM_ATTENTION
 #define NANOVLM_ATTENTION
-#include <cuda_fp16.h>
 
 // Dimensions 2 p, 2 p + 1 of a rotated head, and those with which they turn, for p < ROT / 4;
-// the rest of the head follows unrotated. `to` has D numbers.
-template <int D, int ROT, typename Out>
+// the rest of the head follows unrotated.
+template <int D, int ROT>
 __device__ __forceinline__ void rotate_pair(const __half* __restrict__ from, int p,
                                             const float* __restrict__ cosine,
-                                            const float* __restrict__ sine, float factor, Out* to) {
+                                            const float* __restrict__ sine, __half* to) {
   constexpr int HALF = ROT / 2;
   if (p < HALF / 2) {
     const float2 a = __half22float2(reinterpret_cast<const __half2*>(from)[p]);
     const float2 b = __half22float2(reinterpret_cast<const __half2*>(from + HALF)[p]);
     const float2 c = reinterpret_cast<const float2*>(cosine)[p];
     const float2 s = reinterpret_cast<const float2*>(sine)[p];
-    to[2 * p] = factor * (a.x * c.x - b.x * s.x);
-    to[2 * p + 1] = factor * (a.y * c.y - b.y * s.y);
-    to[HALF + 2 * p] = factor * (b.x * c.x + a.x * s.x);
-    to[HALF + 2 * p + 1] = factor * (b.y * c.y + a.y * s.y);
+    reinterpret_cast<__half2*>(to)[p] =
+        __float22half2_rn(make_float2(a.x * c.x - b.x * s.x, a.y * c.y - b.y * s.y));
+    reinterpret_cast<__half2*>(to + HALF)[p] =
+        __float22half2_rn(make_float2(b.x * c.x + a.x * s.x, b.y * c.y + a.y * s.y));
   } else {
     const int d = ROT + 2 * (p - HALF / 2);
-    const float2 a = __half22float2(*reinterpret_cast<const __half2*>(from + d));
-    to[d] = factor * a.x;
-    to[d + 1] = factor * a.y;
+    *reinterpret_cast<__half2*>(to + d) = *reinterpret_cast<const __half2*>(from + d);
   }
 }
 
-constexpr int THREADS = 128;
-constexpr int KEYS = 64;  // a block reads
 
-// One row of each of m sequences: blocks (ceil(length / KEYS), KV, m). Blocks of a row that have
-// something to read leave (maximum, sum, D sums) of their keys in `part` (m, Q, blocks, D + 2),
-// and the last of them, found by `counter` (m, KV), which is zero before and after, joins them.
-// The row's own K and V are stored on the way.
-template <int Q, int KV, int D, int ROT>
+// A lane's share of a head: its pairs of dimensions that turn together, or of such that do not.
+template <int D, int ROT>
+struct Pairs {
+  static constexpr int HALF = ROT / 2, TURNING = HALF / 2, ALL = TURNING + (D - ROT) / 2;
+  static constexpr int OF_LANE = (ALL + 31) / 32;
+  __half2 a[OF_LANE], b[OF_LANE];
+
+  __device__ __forceinline__ void load(const __half* head, int lane) {
+    #pragma unroll
+    for (int i = 0; i < OF_LANE; ++i) {
+      const int p = lane + 32 * i;
+      a[i] = b[i] = __half2half2(__ushort_as_half(0));
+      if (p < TURNING) {
+        a[i] = fresh(reinterpret_cast<const __half2*>(head) + p);
+        b[i] = fresh(reinterpret_cast<const __half2*>(head + HALF) + p);
+      } else if (p < ALL) {
+        a[i] = fresh(reinterpret_cast<const __half2*>(head + ROT) + p - TURNING);
+      }
+    }
+  }
+
+  // The numbers of pair i, turned by an angle.
+  __device__ __forceinline__ float4 turned(int i, float2 c, float2 s) const {
+    const float2 x = __half22float2(a[i]), y = __half22float2(b[i]);
+    return make_float4(x.x * c.x - y.x * s.x, x.y * c.y - y.y * s.y, y.x * c.x + x.x * s.x,
+                       y.y * c.y + x.y * s.y);
+  }
+};
+
+template <int D, int ROT>
+__device__ __forceinline__ void load_angles(const float* __restrict__ cosine,
+                                            const float* __restrict__ sine, int position, int lane,
+                                            float2 (&c)[Pairs<D, ROT>::OF_LANE],
+                                            float2 (&s)[Pairs<D, ROT>::OF_LANE]) {
+  using P = Pairs<D, ROT>;
+  #pragma unroll
+  for (int i = 0; i < P::OF_LANE; ++i) {
+    const int p = lane + 32 * i;
+    c[i] = make_float2(1.f, 1.f), s[i] = make_float2(0.f, 0.f);
+    if (p < P::TURNING) {
+      c[i] = reinterpret_cast<const float2*>(cosine + (size_t)position * P::HALF)[p];
+      s[i] = reinterpret_cast<const float2*>(sine + (size_t)position * P::HALF)[p];
+    }
+  }
+}
+
+__device__ __forceinline__ float warp_sum(float value) {
+  #pragma unroll
+  for (int o = 16; o; o >>= 1) value += __shfl_xor_sync(0xffffffffu, value, o);
+  return value;
+}
+
+// One row of each of m sequences: blocks (ceil(length / (READERS EACH)), KV, m) of 32 READERS
+// threads, a warp for EACH keys. Blocks of a row that have something to read leave (maximum, sum, D sums) of
+// their keys in `part` (m, Q, blocks, D + 2), and the last of them, found by `counter` (m, KV),
+// which is zero before and after, joins them. The row's own K and V are stored on the way.
+template <int Q, int KV, int D, int ROT, int READERS, int EACH>
 __device__ __forceinline__ void attend_row(
-    const __half* __restrict__ qkv, const float* __restrict__ cosine,
+    const __half* qkv, const float* __restrict__ cosine,
     const float* __restrict__ sine, __half* pool, const int* __restrict__ table,
     const int* __restrict__ slot, const int* __restrict__ position, float* part, int* counter,
     __half* __restrict__ out, int layer, int slots, int length) {
-  constexpr int G = Q / KV, HALF = ROT / 2, PAIRS = HALF / 2 + (D - ROT) / 2;
-  constexpr int WIDE = D / 2;               // threads for the columns of V
-  constexpr int TEAMS = THREADS / WIDE;     // that share the keys
-  constexpr int EACH = (KEYS + TEAMS - 1) / TEAMS;
-  __shared__ float key[KEYS][D + 2];
-  __shared__ float query[G][D];
-  __shared__ float weight[G][KEYS];
-  __shared__ float peak[G], sum[G];
-  __shared__ int place[KEYS];
+  using P = Pairs<D, ROT>;
+  constexpr int KEYS = READERS * EACH, G = Q / KV, COLUMNS = (D / 2 + 31) / 32;  // pairs of V that a lane adds up
+  __shared__ float sums[READERS][G][D];
+  __shared__ float2 rest[READERS][G];  // maximum and sum of the weights of a warp's keys
   __shared__ bool last;
-  const int split = blockIdx.x, h = blockIdx.y, row = blockIdx.z, thread = threadIdx.x;
+  const int split = blockIdx.x, h = blockIdx.y, row = blockIdx.z;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  let_next_start();
   const int end = position[row] + 1, first = split * KEYS;
   if (first >= end) return;
-  const int count = min(KEYS, end - first), blocks = (end + KEYS - 1) / KEYS;
-  const bool newest = first + count == end;
+  const int blocks = (end + KEYS - 1) / KEYS, begin = first + warp * EACH;
   const __half* line = qkv + (size_t)row * (Q + 2 * KV) * D;
-  const __half* new_key = line + (Q + h) * D;
-  const __half* new_value = line + (Q + KV + h) * D;
   const size_t plane = (size_t)slots * KV * D;
   __half* keys = pool + (size_t)layer * 2 * plane + h * D;
   __half* values = keys + plane;
-  if (thread < KEYS) place[thread] = thread < count ? table[(size_t)row * length + first + thread] : 0;
-  __syncthreads();
-  // 1. V on its way; K rotated; the queries rotated, in powers of 2.
-  const int column = thread % WIDE, team = thread / WIDE;
-  __half2 value[EACH];
-  #pragma unroll
-  for (int e = 0; e < EACH; ++e) {
-    const int j = team + e * TEAMS;
-    if (team < TEAMS && j < count) {
-      const __half* from = newest && j == count - 1 ? new_value : values + (size_t)place[j] * KV * D;
-      value[e] = reinterpret_cast<const __half2*>(from)[column];
-    }
-  }
-  for (int i = thread; i < count * PAIRS; i += THREADS) {
-    const int j = i / PAIRS, p = i % PAIRS;
-    const __half* from = newest && j == count - 1 ? new_key : keys + (size_t)place[j] * KV * D;
-    const size_t angle = (size_t)(first + j) * HALF;
-    rotate_pair<D, ROT>(from, p, cosine + angle, sine + angle, 1.f, key[j]);
-  }
-  const float scale = rsqrtf((float)D) * 1.4426950408889634f;
-  for (int i = thread; i < G * PAIRS; i += THREADS) {
-    const size_t angle = (size_t)(end - 1) * HALF;
-    rotate_pair<D, ROT>(line + (h * G + i / PAIRS) * D, i % PAIRS, cosine + angle, sine + angle,
-                        scale, query[i / PAIRS]);
-  }
-  if (newest) {
-    const size_t to = (size_t)slot[row] * KV * D;
-    for (int d = thread; d < D; d += THREADS) keys[to + d] = new_key[d], values[to + d] = new_value[d];
-  }
-  __syncthreads();
-  // 2. Scores: two threads a key.
-  for (int g = 0; g < G; ++g) {
-    const int j = thread / 2;
-    float dot = 0.f;
-    if (j < count) {
-      #pragma unroll 16
-      for (int d = thread % 2; d < D; d += 2) dot = fmaf(query[g][d], key[j][d], dot);
-    }
-    dot += __shfl_xor_sync(0xffffffffu, dot, 1);
-    if (thread % 2 == 0) weight[g][j] = j < count ? dot : -1e30f;
-  }
-  __syncthreads();
-  // 3. Softmax of these keys: a warp a head.
-  for (int g = thread / 32; g < G; g += THREADS / 32) {
-    const int lane = thread % 32;
-    const float a = weight[g][lane], b = weight[g][lane + 32];
-    float top = fmaxf(a, b);
-    for (int o = 16; o; o >>= 1) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, o));
-    const float p = exp2f(a - top), q = exp2f(b - top);
-    float total = p + q;
-    for (int o = 16; o; o >>= 1) total += __shfl_xor_sync(0xffffffffu, total, o);
-    weight[g][lane] = p, weight[g][lane + 32] = q;
-    if (lane == 0) peak[g] = top, sum[g] = total;
-  }
-  __syncthreads();
-  // 4. The weighted sum of V: teams of threads, added in shared memory.
-  float* joined = &key[0][0];  // (G, TEAMS, D); K is not needed any more
-  for (int g = 0; g < G; ++g) {
-    float2 total = make_float2(0.f, 0.f);
+  // 1. K and V of the rows that were there before are on their way while the queries are made.
+  const int place = lane < EACH && begin + lane < end - 1
+      ? table[(size_t)row * length + begin + lane] : 0;
+  P key[EACH];
+  __half2 value[EACH][COLUMNS];
+  float2 c[P::OF_LANE], s[P::OF_LANE];          // angles of the first key
+  float2 c1[P::OF_LANE], s1[P::OF_LANE];        // and from one to the next
+  auto load = [&](int k, const __half* from_key, const __half* from_value) {
+    key[k].load(from_key, lane);
     #pragma unroll
-    for (int e = 0; e < EACH; ++e) {
-      const int j = team + e * TEAMS;
-      if (team < TEAMS && j < count) {
-        const float2 v = __half22float2(value[e]);
-        total.x = fmaf(weight[g][j], v.x, total.x);
-        total.y = fmaf(weight[g][j], v.y, total.y);
+    for (int i = 0; i < COLUMNS; ++i) {
+      if (lane + 32 * i < D / 2) {
+        value[k][i] = fresh(reinterpret_cast<const __half2*>(from_value) + lane + 32 * i);
       }
     }
-    if (team < TEAMS) {
-      reinterpret_cast<float2*>(joined + (g * TEAMS + team) * D)[column] = total;
+  };
+  #pragma unroll
+  for (int k = 0; k < EACH; ++k) {
+    const size_t at = (size_t)__shfl_sync(0xffffffffu, place, k) * KV * D;
+    if (begin + k < end - 1) load(k, keys + at, values + at);
+  }
+  load_angles<D, ROT>(cosine, sine, min(begin, end - 1), lane, c, s);
+  load_angles<D, ROT>(cosine, sine, 1, lane, c1, s1);
+  float2 own_c[P::OF_LANE], own_s[P::OF_LANE];
+  load_angles<D, ROT>(cosine, sine, end - 1, lane, own_c, own_s);
+  wait_for_inputs();
+  // 2. The row's own K and V, which are stored, too.
+  #pragma unroll
+  for (int k = 0; k < EACH; ++k) {
+    if (begin + k != end - 1) continue;
+    const __half* own = line + (Q + h) * D;
+    load(k, own, own + KV * D);
+    const size_t to = (size_t)slot[row] * KV * D;
+    for (int d = lane; d < D / 2; d += 32) {
+      reinterpret_cast<__half2*>(keys + to)[d] = fresh(reinterpret_cast<const __half2*>(own) + d);
+      reinterpret_cast<__half2*>(values + to)[d] =
+          fresh(reinterpret_cast<const __half2*>(own + KV * D) + d);
     }
   }
-  __syncthreads();
+  // 3. Queries, turned and scaled; their products with the keys, in powers of 2.
+  const float scale = rsqrtf((float)D) * 1.4426950408889634f;
+  float score[G][EACH];
+  {
+    P query[G];
+    #pragma unroll
+    for (int g = 0; g < G; ++g) query[g].load(line + (h * G + g) * D, lane);
+    #pragma unroll
+    for (int g = 0; g < G; ++g) {
+      #pragma unroll
+      for (int k = 0; k < EACH; ++k) score[g][k] = 0.f;
+    }
+    #pragma unroll
+    for (int i = 0; i < P::OF_LANE; ++i) {
+      float4 q[G];
+      #pragma unroll
+      for (int g = 0; g < G; ++g) q[g] = query[g].turned(i, own_c[i], own_s[i]);
+      #pragma unroll
+      for (int k = 0; k < EACH; ++k) {
+        if (begin + k >= end) continue;
+        const float4 x = key[k].turned(i, c[i], s[i]);
+        #pragma unroll
+        for (int g = 0; g < G; ++g) {
+          score[g][k] += q[g].x * x.x + q[g].y * x.y + q[g].z * x.z + q[g].w * x.w;
+        }
+        const float2 a = c[i], b = s[i];
+        c[i] = make_float2(a.x * c1[i].x - b.x * s1[i].x, a.y * c1[i].y - b.y * s1[i].y);
+        s[i] = make_float2(b.x * c1[i].x + a.x * s1[i].x, b.y * c1[i].y + a.y * s1[i].y);
+      }
+    }
+  }
+  // 4. Softmax over the warp's keys, and the weighted sum of V.
+  #pragma unroll
+  for (int g = 0; g < G; ++g) {
+    float top = -1e30f, sum = 0.f;
+    #pragma unroll
+    for (int k = 0; k < EACH; ++k) {
+      score[g][k] = begin + k < end ? warp_sum(score[g][k]) * scale : -1e30f;
+      top = fmaxf(top, score[g][k]);
+    }
+    float2 total[COLUMNS] = {};
+    #pragma unroll
+    for (int k = 0; k < EACH; ++k) {
+      if (begin + k >= end) continue;
+      const float weight = exp2f(score[g][k] - top);
+      sum += weight;
+      #pragma unroll
+      for (int i = 0; i < COLUMNS; ++i) {
+        const float2 v = __half22float2(value[k][i]);
+        total[i].x = fmaf(weight, v.x, total[i].x);
+        total[i].y = fmaf(weight, v.y, total[i].y);
+      }
+    }
+    #pragma unroll
+    for (int i = 0; i < COLUMNS; ++i) {
+      if (lane + 32 * i < D / 2) {
+        reinterpret_cast<float2*>(sums[warp][g])[lane + 32 * i] = total[i];
+      }
+    }
+    if (lane == 0) rest[warp][g] = make_float2(top, sum);
+  }
+  // 5. The warps' sums joined.
   const size_t head = (size_t)row * Q + h * G;
   const int splits = gridDim.x;
-  for (int i = thread; i < G * D; i += THREADS) {
-    const int g = i / D, d = i % D;
-    float total = 0.f;
-    #pragma unroll
-    for (int team = 0; team < TEAMS; ++team) total += joined[(g * TEAMS + team) * D + d];
-    if (blocks == 1) {
-      out[(head + g) * D + d] = __float2half(total / sum[g]);
-    } else {
-      float* to = part + ((head + g) * splits + split) * (D + 2);
-      to[2 + d] = total;
-      if (d == 0) to[0] = peak[g], to[1] = sum[g];
+  auto join = [&](auto write) {  // write(head, dimension, maximum, sum of weights, sum)
+    __syncthreads();
+    for (int i = threadIdx.x; i < G * D; i += 32 * READERS) {
+      const int g = i / D, d = i % D;
+      float top = -1e30f, sum = 0.f, total = 0.f;
+      #pragma unroll
+      for (int w = 0; w < READERS; ++w) top = fmaxf(top, rest[w][g].x);
+      #pragma unroll
+      for (int w = 0; w < READERS; ++w) {
+        const float shrink = exp2f(rest[w][g].x - top);
+        sum = fmaf(shrink, rest[w][g].y, sum);
+        total = fmaf(shrink, sums[w][g][d], total);
+      }
+      write(head + g, d, top, sum, total);
     }
+  };
+  if (blocks == 1) {
+    join([&](size_t of, int d, float, float sum, float total) {
+      out[of * D + d] = __float2half(total / sum);
+    });
+    return;
   }
-  if (blocks == 1) return;
-  // 5. The last block of this row and head joins the parts.
+  join([&](size_t of, int d, float top, float sum, float total) {
+    float* to = part + (of * splits + split) * (D + 2);
+    to[2 + d] = total;
+    if (d == 0) to[0] = top, to[1] = sum;
+  });
+  // 6. The last block of this row and head joins the parts, each warp some of them.
   __threadfence();
   __syncthreads();
-  if (thread == 0) last = atomicAdd(counter + row * KV + h, 1) == blocks - 1;
+  if (threadIdx.x == 0) last = atomicAdd(counter + row * KV + h, 1) == blocks - 1;
   __syncthreads();
   if (!last) return;
   __threadfence();
-  if (thread == 0) counter[row * KV + h] = 0;
-  for (int i = thread; i < G * D; i += THREADS) {
-    const int g = i / D, d = i % D;
-    const float* from = part + (head + g) * splits * (D + 2);
-    float top = -1e30f, total = 0.f, denominator = 0.f;
-    for (int b = 0; b < blocks; ++b) top = fmaxf(top, __ldcg(from + b * (D + 2)));
-    for (int b = 0; b < blocks; ++b) {
-      const float shrink = exp2f(__ldcg(from + b * (D + 2)) - top);
-      denominator = fmaf(shrink, __ldcg(from + b * (D + 2) + 1), denominator);
-      total = fmaf(shrink, __ldcg(from + b * (D + 2) + 2 + d), total);
+  if (threadIdx.x == 0) counter[row * KV + h] = 0;
+  #pragma unroll
+  for (int g = 0; g < G; ++g) {
+    float top = -1e30f, sum = 0.f;
+    float2 total[COLUMNS] = {};
+    for (int b = warp; b < blocks; b += READERS) {
+      const float* from = part + ((head + g) * splits + b) * (D + 2);
+      const float2 its = __ldcg(reinterpret_cast<const float2*>(from));
+      const float higher = fmaxf(top, its.x), old = exp2f(top - higher), now = exp2f(its.x - higher);
+      top = higher;
+      sum = old * sum + now * its.y;
+      #pragma unroll
+      for (int i = 0; i < COLUMNS; ++i) {
+        if (lane + 32 * i >= D / 2) continue;
+        const float2 v = __ldcg(reinterpret_cast<const float2*>(from + 2) + lane + 32 * i);
+        total[i].x = old * total[i].x + now * v.x;
+        total[i].y = old * total[i].y + now * v.y;
+      }
     }
-    out[(head + g) * D + d] = __float2half(total / denominator);
+    #pragma unroll
+    for (int i = 0; i < COLUMNS; ++i) {
+      if (lane + 32 * i < D / 2) {
+        reinterpret_cast<float2*>(sums[warp][g])[lane + 32 * i] = total[i];
+      }
+    }
+    if (lane == 0) rest[warp][g] = make_float2(top, sum);
   }
+  join([&](size_t of, int d, float, float sum, float total) {
+    out[of * D + d] = __float2half(total / sum);
+  });
 }
 
-// Store K and V of m rows; blocks (m, 2 KV) of 64 threads.
+// Store K and V of m rows; a block for each.
 template <int Q, int KV, int D>
 __device__ __forceinline__ void append_rows(const __half* __restrict__ qkv,
                                             const int* __restrict__ slot, __half* pool, int layer,
                                             int slots) {
-  const int row = blockIdx.x, c = blockIdx.y / KV, h = blockIdx.y % KV;
-  const __half* from = qkv + ((size_t)row * (Q + 2 * KV) + Q + blockIdx.y) * D;
-  __half* to = pool + (((size_t)layer * 2 + c) * slots + slot[row]) * KV * D + h * D;
-  for (int d = threadIdx.x; d < D / 2; d += blockDim.x) {
-    reinterpret_cast<__half2*>(to)[d] = reinterpret_cast<const __half2*>(from)[d];
+  constexpr int WORDS = KV * D / 2;
+  wait_for_inputs();
+  const int row = blockIdx.x;
+  const __half2* from =
+      reinterpret_cast<const __half2*>(qkv + ((size_t)row * (Q + 2 * KV) + Q) * D);
+  __half2* to = reinterpret_cast<__half2*>(pool) + ((size_t)layer * 2 * slots + slot[row]) * WORDS;
+  for (int i = threadIdx.x; i < WORDS; i += blockDim.x) {
+    to[i] = from[i];
+    to[(size_t)slots * WORDS + i] = from[WORDS + i];
   }
 }
 
-// query (m, Q, D) half = the queries of m rows, rotated; blocks (m, Q) of 64 threads.
+// query (m, Q, D) half = the queries of m rows, rotated; a block for each row.
 template <int Q, int KV, int D, int ROT>
 __device__ __forceinline__ void rotate_queries(const __half* __restrict__ qkv,
                                                const float* __restrict__ cosine,
@@ -200,11 +303,13 @@ __device__ __forceinline__ void rotate_queries(const __half* __restrict__ qkv,
                                                const int* __restrict__ position,
                                                __half* __restrict__ query) {
   constexpr int HALF = ROT / 2, PAIRS = HALF / 2 + (D - ROT) / 2;
-  const int row = blockIdx.x, h = blockIdx.y;
+  wait_for_inputs();
+  const int row = blockIdx.x;
   const size_t angle = (size_t)position[row] * HALF;
-  for (int p = threadIdx.x; p < PAIRS; p += blockDim.x) {
-    rotate_pair<D, ROT>(qkv + ((size_t)row * (Q + 2 * KV) + h) * D, p, cosine + angle,
-                        sine + angle, 1.f, query + ((size_t)row * Q + h) * D);
+  for (int i = threadIdx.x; i < Q * PAIRS; i += blockDim.x) {
+    rotate_pair<D, ROT>(qkv + ((size_t)row * (Q + 2 * KV) + i / PAIRS) * D, i % PAIRS,
+                        cosine + angle, sine + angle,
+                        query + ((size_t)row * Q + i / PAIRS) * D);
   }
 }
 
@@ -218,13 +323,14 @@ __device__ __forceinline__ void gather_rows(const __half* __restrict__ pool,
                                             __half* __restrict__ value, int layer, int slots,
                                             int length) {
   constexpr int HALF = ROT / 2, PAIRS = HALF / 2 + (D - ROT) / 2;
+  wait_for_inputs();
   const int j = blockIdx.x, sequence = blockIdx.y;
   const size_t plane = (size_t)slots * KV * D;
   const __half* from = pool + (size_t)layer * 2 * plane
       + (size_t)table[(size_t)sequence * length + j] * KV * D;
   const size_t to = ((size_t)sequence * length + j) * KV * D, angle = (size_t)j * HALF;
   for (int i = threadIdx.x; i < KV * PAIRS; i += blockDim.x) {
-    rotate_pair<D, ROT>(from + i / PAIRS * D, i % PAIRS, cosine + angle, sine + angle, 1.f,
+    rotate_pair<D, ROT>(from + i / PAIRS * D, i % PAIRS, cosine + angle, sine + angle,
                         key + to + i / PAIRS * D);
   }
   for (int i = threadIdx.x; i < KV * D / 2; i += blockDim.x) {
