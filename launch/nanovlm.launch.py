@@ -16,7 +16,7 @@ TRANSPORT = 'LARGE_DATA?max_msg_size=2MB&sockets_size=2MB'
 # Arguments that are parameters of the same name: description, choices.
 PARAMETERS = {
     'model': ('Folder of the model; empty: the demo model that ships.', None),
-    'device': ('Where inference runs.', ['', 'auto', 'cpu']),
+    'device': ('Where inference runs.', ['', 'auto', 'cuda', 'cpu']),
     'quantization': ('How the language model\'s weights are stored.',
                      ['', 'q4f16_1', 'q4f32_1', 'q0f16', 'q0f32']),
     'context_length': ('Tokens of prompt and answer; 0: as the model was trained.', None),

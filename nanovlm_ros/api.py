@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def load(model: str = '', *, max_sequences: int = 4, **options) -> 'Model':
     """Load a model: a folder, a name on the Hugging Face hub, or '' for the one that ships.
 
-    `options` go to `engine.loader.load`: quantization, context_length, chat_template, progress
-    and so on. Raises NanoVlmError with a sentence.
+    `options` go to `engine.loader.load`: device, quantization, context_length, chat_template,
+    progress and so on. Raises NanoVlmError with a sentence.
     """
     from nanovlm_ros.engine import loader
 

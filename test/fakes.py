@@ -67,7 +67,7 @@ class FakeModel:
     `position` counts the tokens of one answer.
     """
 
-    name = 'fake'
+    name, device = 'fake', 'cpu'
     vocab_size = FakeTokenizer.vocab_size
     stop_ids = frozenset([EOS])
     stop_strings = ()

@@ -3,6 +3,7 @@
 """The arguments by which every command names its model, and loading with a progress bar."""
 import logging
 
+from nanovlm_ros.engine.device import AUTO, DEVICES
 from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 
@@ -22,6 +23,9 @@ def add_model_arguments(parser) -> None:
                         help="name of a template, or a JSON file with one (default: the model's)")
     parser.add_argument('--vision-scaling', default='auto', choices=SCALINGS,
                         help='how a picture is made square; auto: as the model was trained '
+                             '(default: %(default)s)')
+    parser.add_argument('--device', default=AUTO, choices=DEVICES,
+                        help='where the model runs; auto: on the GPU, if there is one that can '
                              '(default: %(default)s)')
     parser.add_argument('--quantization', default='q4f16_1', choices=QUANTIZATIONS,
                         help='how weights are stored (default: %(default)s)')
@@ -55,7 +59,7 @@ def _tell_memory() -> None:
 def load_options(arguments) -> dict:
     """Return what the arguments say to `engine.loader.load`, beside the model."""
     return {name: getattr(arguments, name) for name in (
-        'revision', 'trust_pickle', 'mlc_weights', 'chat_template', 'vision_scaling',
+        'revision', 'device', 'trust_pickle', 'mlc_weights', 'chat_template', 'vision_scaling',
         'quantization', 'context_length')}
 
 

@@ -19,7 +19,10 @@ def kept_frames(several_images: bool) -> int:
 
 
 class ImageCache:
-    """Preprocessed pixels, and embeddings on the device, by `Frame.key`, the least recently used go first."""
+    """Preprocessed pixels, and embeddings on the device, by `Frame.key`.
+
+    The least recently used go first.
+    """
 
     def __init__(self, encoder: VisionEncoder, frames: int):
         self._encoder, self._frames = encoder, frames
@@ -31,6 +34,10 @@ class ImageCache:
 
     def __len__(self) -> int:
         return len(self._embeddings)
+
+    def tokens(self, frame: Frame) -> int:
+        """Return how many rows a frame has."""
+        return self._encoder.tokens(frame.width, frame.height)
 
     def preprocess(self, frame: Frame) -> bool:
         """Decode and resize a frame that is not known; tell whether it was work.

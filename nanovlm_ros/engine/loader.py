@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
+from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device, shape_on, torch_device
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from nanovlm_ros.models.templates import Template
 
 DEMO_MODEL = 'demo'
-AUTO = 'auto'
 SCALINGS = (AUTO, 'resize', 'pad', 'crop')
 
 
-def load(model: str = '', *, revision: str = '', device: str = 'auto',
+def load(model: str = '', *, revision: str = '', device: str = AUTO,
          quantization: str = 'q4f16_1', context_length: int = 0, max_sequences: int = 4,
          chat_template: str = '', vision_scaling: str = AUTO, trust_pickle: bool = False,
          mlc_weights: str = '', progress: Progress = lambda stage, done, total: None
@@ -30,7 +30,8 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
 
     `model` is a folder, the name of a model on the Hugging Face hub (at `revision`), or '' for
-    the one that ships. `context_length` 0 takes the length the model was trained for.
+    the one that ships. `device` is cpu, cuda, or auto: a GPU if there is one that can run the
+    model. `context_length` 0 takes the length the model was trained for.
     `chat_template` and `vision_scaling` replace what the model was trained with: a template's
     name or JSON file, and resize, pad or crop (which also switch tiles off). `mlc_weights` is a
     folder of weights in MLC's format, for the language model, and its quantization is taken.
@@ -45,22 +46,25 @@ def load(model: str = '', *, revision: str = '', device: str = 'auto',
 
     progress = guarded(progress)
     template = load_template(chat_template) if chat_template else None
+    converted, chosen = None, QUANTIZATIONS[quantization]
+    if mlc_weights:
+        converted = load_mlc_folder(Path(mlc_weights).expanduser(), progress)
+        chosen = converted.quantization
+    device = choose_device(device, chosen.name)
     checkpoint = open_checkpoint(model, revision, trust_pickle, progress)
     if vision_scaling != AUTO:
         checkpoint = replace(checkpoint, config={
             **checkpoint.config, 'image_aspect_ratio': vision_scaling})
-    converted, chosen = None, QUANTIZATIONS[quantization]
-    if mlc_weights:
-        converted = load_mlc_folder(Path(mlc_weights).expanduser(), progress)
+    if converted:
         _check_same(checkpoint, converted.llm, mlc_weights)
-        checkpoint, chosen = replace(checkpoint, llm=converted.llm), converted.quantization
+        checkpoint = replace(checkpoint, llm=converted.llm)
     context = context_length or checkpoint.positions
     if context > checkpoint.positions:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
             f'context_length is {context}, but {checkpoint.name} was trained for '
             f'{checkpoint.positions} positions; set it to that or less.')
-    shape = checkpoint.shape(chosen)
+    shape = shape_on(device, checkpoint.shape(chosen))
     return assemble(
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
             checkpoint, shape, progress),
@@ -73,20 +77,22 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
              progress: Progress = lambda stage, done, total: None) -> 'VisionLanguageModel':
     """Return a warm model of a checkpoint, a decoder's shape and its weights.
 
-    `weights` may convert for minutes: it is called when the memory was found to suffice and all
-    the rest of the model is sound; it gives the parameters as the library takes them, by the
-    names of `DecoderShape.parameter_names`. `context` is in tokens, and is at most
+    It runs on the device of `shape` (see `engine.device`). `weights` may convert for minutes: it
+    is called when the memory was found to suffice and all the rest of the model is sound; it
+    gives the parameters as the library takes them, by the names of
+    `DecoderShape.parameter_names`. `context` is in tokens, and is at most
     `checkpoint.positions`. Without a `template` it is the one that the language model was
-    trained with. Raises NanoVlmError OUT_OF_MEMORY and MODEL_ERROR.
+    trained with. Raises NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU
+    lacks.
     """
     _prepare_libraries()
-    import torch
-
     from nanovlm_ros.engine.build import library
     from nanovlm_ros.engine.memory import check_memory, needed
     from nanovlm_ros.engine.model import VisionLanguageModel
     from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
+    from nanovlm_ros.mlc.target import Target
 
+    device = torch_device(shape.device)
     # Every admitted sequence can fill its context; one more context keeps prefixes.
     slots = context * (max_sequences + 1)
     check_memory(checkpoint.name, needed(checkpoint, shape, slots))
@@ -94,10 +100,10 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     def decoder() -> LanguageModel:
         parameters = weights()
         return open_language_model(
-            shape, library(shape, progress), parameters, rope_theta=checkpoint.rope_theta,
-            positions=context, slots=slots)
+            shape, library(shape, progress, Target.here(shape.device)), parameters,
+            rope_theta=checkpoint.rope_theta, positions=context, slots=slots)
 
-    ready = VisionLanguageModel(checkpoint, torch.device(shape.device), decoder, context, template)
+    ready = VisionLanguageModel(checkpoint, device, decoder, context, template)
     ready.warm_up()
     return ready
 
@@ -172,10 +178,10 @@ def _check(device, quantization, context_length, max_sequences, vision_scaling) 
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
             f'vision_scaling is {vision_scaling!r}; use one of {", ".join(SCALINGS)}.')
-    if device not in ('auto', 'cpu'):
+    if device not in DEVICES:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
-            f'The device {device!r} is not supported in this version; use auto or cpu.')
+            f'The device {device!r} is unknown; use one of {", ".join(DEVICES)}.')
     if quantization not in QUANTIZATIONS:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,

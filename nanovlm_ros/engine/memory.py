@@ -6,20 +6,26 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+import torch
 
+from nanovlm_ros.engine.device import CPU, CUDA
 from nanovlm_ros.engine.image_cache import kept_frames
 from nanovlm_ros.mlc.mlc_layout import decoder_groups
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.models.anyres import AnyRes
 from nanovlm_ros.models.checkpoint import ANYRES, Checkpoint
 from nanovlm_ros.models.projector import empty_projector, tokens_per_image
+from nanovlm_ros.models.vision_encoder import dtype_on
 from nanovlm_ros.models.vision_tower import empty_tower
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 LOG = logging.getLogger(__name__)
-FLOAT = 4        # bytes of a number of the vision tower and the projector
-# Python, torch, TVM, activations: measured with models of 12 million and 3 billion parameters.
-REST = 600 << 20
+FLOAT = 4        # bytes of a number of an image's rows
+HALF = 2         # bytes of a number of a matrix that was unpacked for a GPU's prefill
+# On the CPU: Python, torch, TVM, activations; measured with models of 12 million and 3 billion
+# parameters. On a GPU: what CUDA, its libraries and graphs take, activations.
+REST = {CPU: 600 << 20, CUDA: 1 << 30}
+NAMES = {CPU: 'memory', CUDA: 'GPU memory'}
 
 MEMINFO = Path('/proc/meminfo')
 # Control groups, version 2 and 1: limit, what is in use, and what of that is cached files, which
@@ -41,31 +47,39 @@ class Needed(NamedTuple):
     slots: int        # rows of the KV cache
     vision: int       # tower and projector
     images: int       # rows of the newest images
+    unpacked: int = 0  # the largest matrix, in float16, while a prompt is filled on a GPU
+    device: str = CPU
 
     @property
     def total(self) -> int:
-        return self.weights + self.row * self.slots + self.vision + self.images + REST
+        return (self.weights + self.row * self.slots + self.vision + self.images + self.unpacked
+                + REST[self.device])
 
     def __str__(self) -> str:
+        unpacked = f'{size(self.unpacked)} for a matrix that is unpacked, ' * (self.unpacked > 0)
         return (f'{size(self.weights)} of weights, {size(self.row * self.slots)} of KV cache '
                 f'({self.slots} tokens, {size(1000 * self.row)} per 1,000), '
-                f'{size(self.vision)} for vision, {size(self.images)} for images, {size(REST)} '
-                'for the rest')
+                f'{size(self.vision)} for vision, {size(self.images)} for images, {unpacked}'
+                f'{size(REST[self.device])} for the rest')
 
 
 def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
     """Return what a model with a KV cache of so many rows will take."""
     # A tied head is the embedding table a second time, laid out as the head.
-    weights = sum(p.nbytes for group in decoder_groups(shape, checkpoint.tied)
-                  for p in group.parameters.values())
+    groups = decoder_groups(shape, checkpoint.tied)
+    weights = sum(p.nbytes for group in groups for p in group.parameters.values())
+    unpacks = shape.device == CUDA and shape.quantization.quantized
+    unpacked = HALF * max(sum(group.rows) * group.columns for group in groups
+                          if group.name.startswith('layers.')) if unpacks else 0
     number = np.dtype(shape.cache_dtype).itemsize
     tower = empty_tower(checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token)
     projector = empty_projector(checkpoint.projector_type, tower.shape.hidden, shape.hidden)
     images = kept_frames(checkpoint.several_images) * most_rows(
         checkpoint, tower.shape.image_size, tower.shape.side, tower.tokens)
+    vision = sum(p.numel() for part in (tower, projector) for p in part.parameters())
     return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
-                  FLOAT * sum(p.numel() for part in (tower, projector) for p in part.parameters()),
-                  FLOAT * images * shape.hidden)
+                  dtype_on(torch.device(shape.device)).itemsize * vision,
+                  FLOAT * images * shape.hidden, unpacked, shape.device)
 
 
 def most_rows(checkpoint: Checkpoint, size: int, side: int, patches: int) -> int:
@@ -78,14 +92,15 @@ def most_rows(checkpoint: Checkpoint, size: int, side: int, patches: int) -> int
 
 def check_memory(name: str, wanted: Needed) -> None:
     """Log what a model needs; raise OUT_OF_MEMORY with the numbers where there is less."""
-    free = available()
-    LOG.info('%s needs %s: %s.', name, size(wanted.total), wanted)
+    free = available_on_gpu() if wanted.device == CUDA else available()
+    memory = NAMES[wanted.device]
+    LOG.info('%s needs %s of %s: %s.', name, size(wanted.total), memory, wanted)
     if free is not None and wanted.total > free:
         raise NanoVlmError(
             ErrorCode.OUT_OF_MEMORY,
-            f'{name} needs {size(wanted.total)} of memory and {size(free)} are free: {wanted}. '
+            f'{name} needs {size(wanted.total)} of {memory} and {size(free)} are free: {wanted}. '
             'Lower context_length or max_sequences, take a smaller quantization or model, or end '
-            'other programs.')
+            'other programs' + (', or set device to cpu.' if wanted.device == CUDA else '.'))
 
 
 def available() -> Optional[int]:
@@ -102,6 +117,17 @@ def available() -> Optional[int]:
             continue
         found.append(free + sum(int(said.get(prefix + name, 0)) for name in CACHED))
     return min(found, default=None)
+
+
+def available_on_gpu() -> int:
+    """Return the bytes of the current GPU that are free.
+
+    A Jetson's are those of the machine, of which this process may have less.
+    """
+    free, _ = torch.cuda.mem_get_info()
+    if torch.cuda.get_device_properties(torch.cuda.current_device()).is_integrated:
+        return min(found for found in (free, available()) if found is not None)
+    return free
 
 
 def size(count: int) -> str:

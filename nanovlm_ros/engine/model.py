@@ -7,10 +7,12 @@ import numpy as np
 import torch
 
 from nanovlm_ros.engine import device_sampler
+from nanovlm_ros.engine.device import CPU, CUDA
 from nanovlm_ros.engine.held_windows import Held, HeldWindows, remove
 from nanovlm_ros.engine.image_cache import ImageCache, kept_frames
 from nanovlm_ros.engine.prefix_cache import PrefixCache
 from nanovlm_ros.engine.rolling_window import Layout, RollingWindow
+from nanovlm_ros.engine.rows import prompt_rows
 from nanovlm_ros.engine.sampler import Sampler, sample_rows
 from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.mlc.kv_cache import OutOfSlots
@@ -42,7 +44,7 @@ class VisionLanguageModel:
         `decoder` gives the language model, on the same `device` as all the rest. It may convert
         and compile for minutes: it is called when all the rest is sound.
         """
-        self.name, self.device = checkpoint.name, device
+        self.name, self.device = checkpoint.name, device.type  # 'cpu' or 'cuda'
         self.context_length = context_length
         self.tokenizer = Tokenizer(checkpoint.llm_folder)
         self.template = template or choose_template(
@@ -52,7 +54,7 @@ class VisionLanguageModel:
             self.tokenizer.special(text) for text in self.template.stop_tokens}
         self.stop_strings = self.template.stop_strings
         encoder = VisionEncoder(checkpoint, device)
-        self._image_rows = lambda frame: encoder.tokens(frame.width, frame.height)
+        self._image_rows = lambda frame: self._vision.tokens(frame)
         self.max_frames = kept_frames(checkpoint.several_images)  # whose embeddings are kept
         self.max_images = min(context_length // encoder.tokens(1, 1), self.max_frames) \
             if checkpoint.several_images else 1
@@ -150,7 +152,7 @@ class VisionLanguageModel:
     def sample(self, logits: torch.Tensor, samplers: Sequence[Sampler],
                masks: Sequence[Optional[np.ndarray]]) -> List[int]:
         """Return a token of each row of logits, where they are; see `sampler.sample_rows`."""
-        if self.device.type == 'cpu':
+        if self.device == CPU:
             return sample_rows(logits.numpy(), samplers, masks)
         return device_sampler.sample_rows(logits, samplers, masks)
 
@@ -251,6 +253,9 @@ class VisionLanguageModel:
     def close(self) -> None:
         """Free the weights and the cache; the model is of no use afterwards."""
         self._decoder = self._images = None
+        self._unfilled.clear()
+        if self.device == CUDA:
+            torch.cuda.empty_cache()  # for others, and for the model that comes next
 
     @property
     def _llm(self) -> LanguageModel:
@@ -268,15 +273,7 @@ class VisionLanguageModel:
 
     def _rows(self, prompt: Prompt, start: int) -> torch.Tensor:
         """Embeddings of the rows from `start` on, (n_tokens - start, hidden) float32."""
-        text = self._llm.embed(prompt.text_ids)
-        parts, at, used = [], start, int(np.count_nonzero(prompt.keys[:start] >= 0))
-        for frame, first, end in prompt.spans:
-            if end > start:
-                before = max(first - at, 0)  # rows of text
-                parts += [text[used:used + before],
-                          self._vision.rows(frame)[max(start - first, 0):]]
-                at, used = end, used + before
-        return torch.cat([*parts, text[used:]])
+        return prompt_rows(prompt, start, self._llm.embed(prompt.text_ids), self._vision.rows)
 
     def _run(self, batch, rows: Sequence[torch.Tensor], spare: Optional[Held] = None
              ) -> torch.Tensor:

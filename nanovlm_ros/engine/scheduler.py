@@ -207,27 +207,24 @@ class Scheduler:
 
     def _sample(self, requests: Sequence[Request], logits) -> List[Tuple[Request, int]]:
         """Return tokens of those requests whose prompts are filled; a row of logits is each's."""
-        rows, masks = [], []
+        model, masks = self._model, {}
         for row, request in enumerate(requests):
-            if request.unfilled:
-                continue
             try:
-                masks.append(request.allowed(self._model.stop_ids, self._model.vocab_size))
-                rows.append(row)
+                if not request.unfilled:
+                    masks[row] = request.allowed(model.stop_ids, model.vocab_size)
             except Exception as error:
                 self._fail(request, error)
-        if not rows:
+        if not masks:
             return []
-        sampled = [requests[row] for row in rows]
-        if len(rows) < len(requests):
-            logits = logits[rows]
+        sampled = [requests[row] for row in masks]
         try:
-            tokens = self._model.sample(logits, [request.sampler for request in sampled], masks)
+            return list(zip(sampled, model.sample(
+                logits if len(masks) == len(requests) else logits[list(masks)],
+                [request.sampler for request in sampled], list(masks.values()))))
         except Exception as error:  # the rows are in the cache: there is no second try
             for request in sampled:
                 self._fail(request, error)
             return []
-        return list(zip(sampled, tokens))
 
     def _failed_step(self, work: Sequence[Work], error: Exception) -> None:
         if isinstance(error, NanoVlmError) and error.code == ErrorCode.OUT_OF_MEMORY:

@@ -45,7 +45,7 @@ class Health:
         runtime = self.runtime
         if runtime is not None:
             stats = runtime.executor.stats()
-            status.model, status.device = runtime.model_name, 'cpu'
+            status.model, status.device = runtime.model_name, runtime.device
             status.quantization = runtime.parameters['quantization']
             status.context_length = runtime.context_length
             for name in ('queued', 'running', 'completed', 'failed', 'tokens_per_second'):
@@ -60,11 +60,12 @@ class Health:
 
     def _model_status(self) -> DiagnosticStatus:
         name = self._node.get_fully_qualified_name()
-        status = DiagnosticStatus(name=f'{name}: model', hardware_id='cpu',
+        status = DiagnosticStatus(name=f'{name}: model', hardware_id='none',
                                   level=DiagnosticStatus.OK, message=self.state)
         if self.stuck:
             status.level, status.message = DiagnosticStatus.ERROR, self.stuck
         if self.runtime is not None:
+            status.hardware_id = self.runtime.device
             stats = self.runtime.executor.stats()
             status.values = [KeyValue(key=key, value=f'{value:g}')
                              for key, value in vars(stats).items()]

@@ -45,6 +45,7 @@ class Runtime:
         self.parameters, self.executor = parameters, executor
         self.model_name = executor.model.name
         self.context_length = executor.model.context_length
+        self.device = executor.model.device
         # Before anything joins the graph.
         check_windows(parameters, executor.model, node.get_logger())
         self.cameras = Cameras(node, parameters['cameras'], parameters['compressed'])
@@ -178,7 +179,8 @@ class NanoVlmNode(LifecycleNode):
         p.locked = True
         self.get_logger().info(
             f'Loaded {self.runtime.model_name} in {time.monotonic() - began:.1f} s: '
-            f'{p["quantization"]}, {self.runtime.context_length} tokens of context; images from '
+            f'on {self.runtime.device}, {p["quantization"]}, {self.runtime.context_length} tokens '
+            'of context; images from '
             + ', '.join(camera.topic for camera in self.runtime.cameras) + '.')
         return 'inactive'
 

@@ -11,6 +11,7 @@ from typing import Any, List, Optional, Tuple
 from rcl_interfaces.msg import (
     FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
 
+from nanovlm_ros.engine.device import AUTO, DEVICES
 from nanovlm_ros.engine.events import parse_rules
 from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
@@ -79,7 +80,8 @@ TABLE = (
         'trained.'),
     Row('vision_scaling', 'auto', 'How images are made square: auto, as the model was trained; '
         'the others also switch tiles off.', choices=SCALINGS),
-    Row('device', 'auto', 'Where inference runs.', choices=('auto', 'cpu')),
+    Row('device', AUTO, 'Where inference runs; auto: on a GPU that can run the model, else on the '
+        'CPU.', choices=DEVICES),
     Row('quantization', 'q4f16_1', 'How the language model\'s weights are stored.',
         choices=tuple(QUANTIZATIONS)),
     Row('context_length', 0, 'Tokens of prompt and answer; 0: as the model was trained.',

@@ -5,14 +5,17 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'mlc'))  # full_size
 
 from full_size import SIGLIP, full_size  # noqa: E402
 
 from nanovlm_ros.engine import memory  # noqa: E402
+from nanovlm_ros.engine.device import shape_on  # noqa: E402
 from nanovlm_ros.engine.loader import load  # noqa: E402
 from nanovlm_ros.engine.memory import Needed, available, check_memory, needed  # noqa: E402
 from nanovlm_ros.mlc.packing import QUANTIZATIONS  # noqa: E402
@@ -82,7 +85,7 @@ def test_llava_7b_is_told_in_words(caplog, monkeypatch):
     assert '500.0 MiB per 1,000' in said and '1.16 GiB for vision' in said
     # Eight images of 576 rows of 4096 float32 are kept.
     assert '72.0 MiB for images' in said
-    assert said.startswith('llava-v1.5-7b needs 7.35 GiB:')
+    assert said.startswith('llava-v1.5-7b needs 7.35 GiB of memory:')
 
 
 def test_the_images_that_are_kept_count_by_the_largest():
@@ -102,6 +105,7 @@ def test_a_model_that_does_not_fit_is_refused_with_both_figures(monkeypatch):
         check_memory('large', large)
     assert caught.value.code == ErrorCode.OUT_OF_MEMORY
     message = caught.value.message
+    assert 'GPU' not in message and message.endswith('end other programs.')
     assert 'large needs 5.59 GiB of memory and 4.00 GiB are free' in message
     assert '3.00 GiB of weights' in message and 'context_length' in message
     monkeypatch.setattr(memory, 'available', lambda: None)  # nobody knows: it is tried
@@ -112,7 +116,7 @@ def test_loading_is_refused_before_anything_is_made(monkeypatch, tmp_path):
     monkeypatch.setenv('NANOVLM_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(memory, 'available', lambda: 1 << 20)
     with pytest.raises(NanoVlmError, match='demo_model needs .* and 1.0 MiB are free'):
-        load()
+        load(device='cpu')
     assert not (tmp_path / 'cache').exists()
 
 
@@ -139,3 +143,57 @@ def test_free_memory_is_that_of_the_machine_or_of_its_control_group(monkeypatch,
 
 def test_this_machine_tells():
     assert 1 << 20 < available() < 1 << 50
+
+
+def on_gpu(checkpoint, quantization='q4f16_1', slots=4096):
+    return needed(checkpoint, shape_on('cuda', checkpoint.shape(QUANTIZATIONS[quantization])),
+                  slots)
+
+
+def fake_gpu(monkeypatch, free, integrated=False):
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (free, 80 * GIB))
+    monkeypatch.setattr(torch.cuda, 'current_device', lambda: 0)
+    monkeypatch.setattr(torch.cuda, 'get_device_properties',
+                        lambda number: SimpleNamespace(is_integrated=int(integrated)))
+
+
+@pytest.mark.parametrize('name, numbers', [
+    ('7B', 2 * 11008 * 4096), ('8B', 2 * 14336 * 4096), ('3B', 2 * 6912 * 2560)])
+def test_on_a_gpu_vision_counts_half_and_a_prompt_unpacks_the_largest_matrix(name, numbers):
+    checkpoint = full_size(name)
+    cpu = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096)
+    gpu = on_gpu(checkpoint)
+    assert 2 * gpu.vision == cpu.vision and gpu.unpacked == 2 * numbers and not cpu.unpacked
+    assert (gpu.weights, gpu.row, gpu.slots, gpu.images) == cpu[:3] + (cpu.images,)
+    assert not on_gpu(checkpoint, 'q0f16').unpacked, 'it is float16 already'
+
+
+def test_a_small_model_too_has_a_cache_of_float16_on_a_gpu():
+    checkpoint = full_size('7B')
+    small = replace(checkpoint, llm={**checkpoint.llm, 'hidden_size': 512,
+                                     'num_attention_heads': 4, 'num_key_value_heads': 4})
+    assert on_gpu(small).row * 2 == needed(
+        small, small.shape(QUANTIZATIONS['q4f16_1']), 1).row
+
+
+def test_a_model_for_the_gpu_is_measured_against_the_gpu_alone(monkeypatch, caplog):
+    fake_gpu(monkeypatch, 8 * GIB)
+    monkeypatch.setattr(memory, 'available', lambda: 1 << 20)
+    wanted = on_gpu(full_size('7B'))
+    with caplog.at_level(logging.INFO):
+        check_memory('llava', wanted)
+    assert f'llava needs {memory.size(wanted.total)} of GPU memory: 3.53 GiB' in caplog.text
+    assert '172.0 MiB for a matrix that is unpacked' in caplog.text
+    fake_gpu(monkeypatch, 4 * GIB)
+    with pytest.raises(NanoVlmError) as caught:
+        check_memory('llava', wanted)
+    assert caught.value.code == ErrorCode.OUT_OF_MEMORY
+    assert 'of GPU memory and 4.00 GiB are free' in caught.value.message
+    assert caught.value.message.endswith('or set device to cpu.')
+
+
+def test_a_gpu_that_shares_the_memory_of_the_machine_has_what_both_have(monkeypatch):
+    fake_gpu(monkeypatch, 8 * GIB, integrated=True)
+    for there, least in ((2 * GIB, 2 * GIB), (9 * GIB, 8 * GIB), (None, 8 * GIB)):
+        monkeypatch.setattr(memory, 'available', lambda: there)
+        assert memory.available_on_gpu() == least

@@ -9,6 +9,7 @@ import pytest
 from asker import PATIENCE
 from fakes import EOS, FakeModel, gray
 
+from nanovlm_ros.engine.structured import Constraint
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
@@ -191,6 +192,27 @@ def test_constrained_and_free_requests_share_a_batch(make, gate):
     free, constrained = holding(asker, held, ('a', {}), ('b', {'json_schema': '{}'}))
     assert (free.text, constrained.json) == ('free text', '{"n": 12}')
     assert max(model.batches) == 2
+
+
+def test_a_grammar_that_breaks_fails_its_request_alone(make, gate, monkeypatch):
+    monkeypatch.setattr(Constraint, 'allowed', lambda self: 1 / 0)
+    held = gate('preprocess')
+    asker, model = make(before=held)
+    free, constrained = holding(asker, held, ('a', {}), ('b', {'json_schema': '{}'}))
+    assert (free.text, free.error_code) == ('a||1', ErrorCode.NONE)
+    assert constrained.error_code == ErrorCode.MODEL_ERROR
+    assert not model.sequences
+
+
+def test_tokens_that_cannot_be_sampled_fail_those_who_wait_for_them_and_nobody_later(make, gate):
+    held = gate('preprocess')
+    asker, model = make(before=held)
+    model.sample = lambda *_: 1 / 0
+    failed = holding(asker, held, ('a', {}), ('b', {}))
+    assert [answer.error_code for answer in failed] == [ErrorCode.MODEL_ERROR] * 2
+    assert len(model.steps) <= 2, 'their rows are in the cache: nothing is run again'
+    del model.sample
+    assert asker.ask('c').text == 'c||1' and not model.sequences
 
 
 def test_counts_tell_failures_from_cancels(make, gate):

@@ -76,6 +76,11 @@ def test_the_rows_of_any_size_are_as_many_as_transformers_has_and_hold_the_same(
     assert len(seen) > 50, 'the sizes differ in their rows'
 
 
+def test_the_numbers_of_views_are_told_beforehand():
+    tiles = [LAYOUT.tiles(*size) for size in sizes()]
+    assert LAYOUT.view_counts == {1 + across * down for across, down in tiles}
+
+
 def test_of_two_resolutions_as_good_the_first_is_taken():
     assert LAYOUT.resolution(300, 200) == (336, 672)  # 672 x 336 would keep all pixels as well
     mirrored = AnyRes.from_config(336, 24, [[672, 336], [336, 672]], unpad=True)

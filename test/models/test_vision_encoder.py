@@ -14,6 +14,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from vision_parts import (
     HALF, HIDDEN, checkpoint, llava, llava_checkpoint, llava_next, siglip)
 
+from nanovlm_ros.models import vision_encoder
 from nanovlm_ros.models.preprocess import resize
 from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import ErrorCode, NanoVlmError
@@ -109,6 +110,17 @@ def test_vila_1_5_makes_the_rows_of_siglip_and_its_projector(tmp_path):
     y = torch.nn.functional.gelu(y @ w['layers.2.weight'].T + w['layers.2.bias'])
     want = y @ w['layers.4.weight'].T + w['layers.4.bias']
     torch.testing.assert_close(rows(encoder, rgb('rocket.jpg')), want, **CLOSE)
+
+
+@pytest.mark.parametrize('model', [llava, llava_next])
+def test_in_float16_as_on_a_gpu_the_rows_are_those_of_float32_but_for_its_rounding(
+        tmp_path, monkeypatch, model):
+    made = llava_checkpoint(tmp_path, model())
+    want = rows(VisionEncoder(made), rgb('chelsea.png'))
+    monkeypatch.setattr(vision_encoder, 'dtype_on', lambda device: torch.float16)
+    got = rows(VisionEncoder(made), rgb('chelsea.png'))
+    worst = (got - want).abs().max()
+    assert 0 < worst < 5e-3 * want.abs().max()
 
 
 def test_without_unpadding_there_is_no_newline(tmp_path):
