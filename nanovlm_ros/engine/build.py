@@ -3,10 +3,10 @@
 """The build cache: compiled libraries and converted weights, made once and found by content.
 
 `~/.cache/nanovlm_ros` (or $NANOVLM_CACHE) holds `libraries/KEY.so`, keyed by
-shape, compiler, kernel sources and processor, and `weights/KEY/`, a folder in MLC's
-format keyed by the checkpoint's files and the quantisation. Both appear under their
-name only when they are complete, so a killed build leaves nothing that counts; what
-it has converted lies in `weights/KEY.part/`, from where the next one goes on.
+shape, compiler, kernel sources and processor or GPU, and `weights/KEY/`, a folder in
+MLC's format keyed by the checkpoint's files and the quantisation. Both appear under
+their name only when they are complete, so a killed build leaves nothing that counts;
+what it has converted lies in `weights/KEY.part/`, from where the next one goes on.
 """
 import fcntl
 import hashlib
@@ -32,19 +32,19 @@ from nanovlm_ros.mlc.mlc_writer import MlcWriter
 from nanovlm_ros.mlc.repack import PackedWeights
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.mlc.target import CPU, Target
+from nanovlm_ros.models.bundle import TOKENIZER_FILES
 from nanovlm_ros.models.checkpoint import Checkpoint
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
-
-# What MLC wants beside the weights.
-TOKENIZER_FILES = ('tokenizer.model', 'tokenizer.json', 'vocab.json', 'merges.txt',
-                   'added_tokens.json', 'tokenizer_config.json')
 
 WHOLE = 64 << 20   # bytes up to which a weights file is hashed whole
 SAMPLE = 1 << 20   # bytes hashed at each of 16 places of a larger one
 
 
 def library(shape: DecoderShape, progress: Progress, target: Target = Target(CPU)) -> Path:
-    """Return the compiled library for a shape on a target, compiling it if need be."""
+    """Return the compiled library for a shape on a target, compiling it if need be.
+
+    Raises MODEL_ERROR where that is not possible.
+    """
     key = _digest(shape.to_json(), version('apache-tvm'), _kernel_sources(),
                   _processor() if target.device == CPU else str(target))
     path = cache_folder() / 'libraries' / f'{key}.so'
@@ -63,6 +63,16 @@ def packed_weights(checkpoint: Checkpoint, shape: DecoderShape, progress: Progre
 
     They are laid out one by one as they are asked for, for the device of `shape`. `progress`
     counts bytes.
+    """
+    return PackedWeights(
+        converted_weights(checkpoint, shape, progress), shape, checkpoint.tied)
+
+
+def converted_weights(checkpoint: Checkpoint, shape: DecoderShape, progress: Progress
+                      ) -> MlcFolder:
+    """Return the weights of a checkpoint in MLC's format, converting if need be.
+
+    Of `shape` the device does not matter.
     """
     tied = checkpoint.tied
     weights = checkpoint.llm_weights()
@@ -85,7 +95,7 @@ def packed_weights(checkpoint: Checkpoint, shape: DecoderShape, progress: Progre
                                   lambda done, total: progress('quantize', done, total))
                     writer.publish(config, copies)
         folder = MlcFolder(path)
-    return PackedWeights(folder, shape, tied)
+    return folder
 
 
 def _whole(path: Path) -> Optional[MlcFolder]:
@@ -120,7 +130,7 @@ def _compile(shape: DecoderShape, target: Target, path: Path) -> None:
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
     # With a GPU or without, the library is made in one way (see mlc.cuda.cubin).
     environment['TVM_COMPILE_FORCE_FALLBACK'] = '1'
-    command = [sys.executable, '-m', 'nanovlm_ros.mlc.compile', '--target', str(target),
+    command = [sys.executable, '-m', 'nanovlm_ros.mlc', '--target', str(target),
                str(request), str(written)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True,
@@ -130,8 +140,10 @@ def _compile(shape: DecoderShape, target: Target, path: Path) -> None:
     if done.returncode:
         raise NanoVlmError(
             ErrorCode.MODEL_ERROR,
-            'The language model could not be compiled (apache-tvm and a C compiler are '
-            f'needed); `{" ".join(command[1:3])}` said: {done.stderr.strip()[-2000:]}')
+            f'The language model could not be compiled for {target} (apache-tvm and a C compiler '
+            f'are needed), and {path.parent} holds no library that was made for it elsewhere, by '
+            f'`nanovlm compile --target {target} --output FOLDER` of this release. The compiler '
+            f'said: {done.stderr.strip()[-2000:]}')
     publish(written, path)
 
 
@@ -147,9 +159,10 @@ def _kernel_sources() -> list:
     """Hashes of the code that shapes a library: an edited kernel is another library."""
     folder = Path(convert.__file__).parent
     return [_file_digest(path) for path in sorted(
-        [*folder.glob('kernels/**/*.py'), *folder.glob('cuda/*.py'),
+        [*folder.glob('kernels/**/*.py'), *folder.glob('kernels/**/*.cu'),
          *(folder / name for name in (
-             'decoder.py', 'compile.py', 'packing.py', 'shape.py', 'target.py'))])]
+             'cuda/cubin.py', 'cuda/names.py', 'cuda/nvrtc.py', 'cuda/toolchain.py', 'compile.py',
+             'decoder.py', 'packing.py', 'shape.py', 'target.py'))])]
 
 
 def _conversion_sources() -> list:

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a model runs: what was asked for, and what this machine has."""
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 if TYPE_CHECKING:
@@ -33,11 +31,6 @@ def choose_device(device: str, quantization: str) -> str:
         LOG.warning('The model runs on the CPU, though there is a GPU. %s', error.message)
         return CPU
     return CUDA
-
-
-def shape_on(device: str, shape: DecoderShape) -> DecoderShape:
-    """Return the shape of a decoder on 'cuda' or 'cpu', from that on the CPU."""
-    return replace(shape, device=CUDA, cache_dtype='float16') if device == CUDA else shape
 
 
 def torch_device(device: str) -> 'torch.device':

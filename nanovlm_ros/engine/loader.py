@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
-from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device, shape_on, torch_device
+from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device, torch_device
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
@@ -34,7 +34,8 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     model. `context_length` 0 takes the length the model was trained for.
     `chat_template` and `vision_scaling` replace what the model was trained with: a template's
     name or JSON file, and resize, pad or crop (which also switch tiles off). `mlc_weights` is a
-    folder of weights in MLC's format, for the language model, and its quantization is taken.
+    folder of weights in MLC's format, for the language model, and its quantization is taken; so
+    is that of a folder that `nanovlm compile --output` made.
     Pickles are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
     """
     _check(device, quantization, context_length, max_sequences, vision_scaling)
@@ -50,13 +51,18 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     if mlc_weights:
         converted = load_mlc_folder(Path(mlc_weights).expanduser(), progress)
         chosen = converted.quantization
-    device = choose_device(device, chosen.name)
+    place = choose_device(device, chosen.name)  # before anything is downloaded
     checkpoint = open_checkpoint(model, revision, trust_pickle, progress)
     if vision_scaling != AUTO:
         checkpoint = replace(checkpoint, config={
             **checkpoint.config, 'image_aspect_ratio': vision_scaling})
+    if checkpoint.converted and not converted:
+        mlc_weights = str(checkpoint.converted)
+        converted = load_mlc_folder(checkpoint.converted, progress)
+        chosen = converted.quantization
+        place = choose_device(device, chosen.name)
     if converted:
-        _check_same(checkpoint, converted.llm, mlc_weights)
+        check_same(checkpoint, converted.llm, mlc_weights)
         checkpoint = replace(checkpoint, llm=converted.llm)
     context = context_length or checkpoint.positions
     if context > checkpoint.positions:
@@ -64,7 +70,7 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
             ErrorCode.INVALID_REQUEST,
             f'context_length is {context}, but {checkpoint.name} was trained for '
             f'{checkpoint.positions} positions; set it to that or less.')
-    shape = shape_on(device, checkpoint.shape(chosen))
+    shape = checkpoint.shape(chosen).on(place)
     return assemble(
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
             checkpoint, shape, progress),
@@ -108,8 +114,11 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     return ready
 
 
-def _check_same(checkpoint: 'Checkpoint', llm: dict, mlc_weights: str) -> None:
-    """The tokenizer and the projector are the checkpoint's: the weights must be, too."""
+def check_same(checkpoint: 'Checkpoint', llm: dict, mlc_weights: str) -> None:
+    """Refuse weights of another model: the tokenizer and the projector are the checkpoint's.
+
+    `llm` is what the weights say of theirs. Raises MODEL_ERROR.
+    """
     for key in ('hidden_size', 'num_hidden_layers', 'vocab_size'):
         if llm.get(key) != checkpoint.llm.get(key):
             raise NanoVlmError(

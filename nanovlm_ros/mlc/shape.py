@@ -1,7 +1,7 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """What a compiled decoder depends on, and the parameters it takes; no TVM needed."""
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Tuple
 
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
@@ -34,6 +34,10 @@ class DecoderShape:
     def rotated(self) -> int:
         """Dimensions of a head that are rotated."""
         return self.rotary_dim or self.head_dim
+
+    def on(self, device: str) -> 'DecoderShape':
+        """Return the same decoder for the kernels of a device; on CUDA K and V are float16."""
+        return self if device == 'cpu' else replace(self, device=device, cache_dtype='float16')
 
     def to_json(self) -> Dict[str, Any]:
         """Return a dictionary for `from_json`."""

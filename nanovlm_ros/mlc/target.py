@@ -18,7 +18,7 @@ TESTED = ('sm_80', 'sm_86', 'sm_87', 'sm_89', 'sm_90')  # newer ones: if the com
 OLDEST = 80           # cp.async and bfloat16 begin there
 JETSONS = ('sm_87', 'sm_110')  # Orin and Thor: GPUs that come with an Arm processor
 _SPEC = re.compile(r'cuda(?::(?P<arch>[^@]*))?(?:@(?P<machine>.*))?')
-_ARCH = re.compile(r'sm_(\d+)[af]?')
+_ARCH = re.compile(r'sm_(\d+)')
 
 
 @dataclass(frozen=True)

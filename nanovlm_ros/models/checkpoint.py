@@ -49,6 +49,7 @@ class Checkpoint:
     vision_weights: Callable[[], Weights] = field(repr=False)
     projector_weights: Callable[[], Weights] = field(repr=False)
     image_newline: Callable[[], Optional[torch.Tensor]] = field(repr=False)
+    converted: Optional[Path] = None  # of the language model: weights in MLC's format alone
 
     @property
     def select_layer(self) -> int:

@@ -8,6 +8,7 @@ Obsidian): one folder, one set of shards; the tower is inside, or is the publish
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from nanovlm_ros.models.bundle import MARK, open_bundle
 from nanovlm_ros.models.checkpoint import (
     ANYRES, CROP, PAD, RESIZE, Checkpoint, check_llm, normalisation, read_json)
 from nanovlm_ros.models.fill import without_prefix
@@ -32,23 +33,31 @@ def open_model_folder(path: Path, *, name: str = '', trust_pickle: bool = False,
     """
     if not path.is_dir():
         raise broken(f'The model folder {path} does not exist.')
-    config = read_json(path / 'config.json')
-    made = _vila15 if (path / 'llm').is_dir() or 'llm_cfg' in config else _llava
     try:
-        checkpoint = made(path, name or folder_name(path), config, trust_pickle, find_tower)
+        checkpoint = _open(path, name, trust_pickle, find_tower)
         check_llm(checkpoint.llm, path)
         _read_values(checkpoint)
     except (TypeError, ValueError, AttributeError, KeyError, SyntaxError) as error:
         raise broken(f'A value in the configuration files of {path} is of the wrong kind: '
                      f'{error}. Get the model again.') from error
     for key in ('mm_use_im_start_end', 'mm_use_im_patch_token', 's2'):
-        if config.get(key):
-            raise broken(f'{path}/config.json has {key} {config[key]!r}: images would come to the '
-                         'language model in a way that is not supported. Use a model without it.')
+        if checkpoint.config.get(key):
+            raise broken(f'{path}/config.json has {key} {checkpoint.config[key]!r}: images would '
+                         'come to the language model in a way that is not supported. Use a model '
+                         'without it.')
     if checkpoint.aspect_ratio not in (RESIZE, PAD, CROP, ANYRES):
         raise broken(f'{path}/config.json has image_aspect_ratio {checkpoint.aspect_ratio!r}; '
                      f'supported: {", ".join((RESIZE, PAD, CROP, ANYRES))}, or none.')
     return checkpoint
+
+
+def _open(path: Path, name: str, trust_pickle: bool, find_tower: Optional[FindTower]
+          ) -> Checkpoint:
+    if (path / MARK).is_file():
+        return open_bundle(path, name)
+    config = read_json(path / 'config.json')
+    made = _vila15 if (path / 'llm').is_dir() or 'llm_cfg' in config else _llava
+    return made(path, name or folder_name(path), config, trust_pickle, find_tower)
 
 
 def _read_values(checkpoint: Checkpoint) -> None:

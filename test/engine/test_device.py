@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nanovlm_ros.engine import device, loader
-from nanovlm_ros.engine.device import choose_device, shape_on
+from nanovlm_ros.engine.device import choose_device
 from nanovlm_ros.mlc.cuda import runtime
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.target import Target
@@ -167,7 +167,7 @@ def test_the_library_is_made_for_the_device_of_the_shape(gpu, monkeypatch):
     for name, target, torchs in (
             ('cpu', Target.parse('cpu'), torch.device('cpu')),
             ('cuda', Target.here('cuda'), torch.device('cuda', 0))):
-        shape = shape_on(name, checkpoint.shape(QUANTIZATIONS['q4f16_1']))
+        shape = checkpoint.shape(QUANTIZATIONS['q4f16_1']).on(name)
         made = loader.assemble(checkpoint, shape, lambda: 'weights', context=100, max_sequences=2)
         assert made.device == torchs
         assert made.decoder == (target, 'weights', {

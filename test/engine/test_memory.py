@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / 'mlc'))  # full_size
 from full_size import SIGLIP, full_size  # noqa: E402
 
 from nanovlm_ros.engine import memory  # noqa: E402
-from nanovlm_ros.engine.device import shape_on  # noqa: E402
 from nanovlm_ros.engine.loader import load  # noqa: E402
 from nanovlm_ros.engine.memory import Needed, available, check_memory, needed  # noqa: E402
 from nanovlm_ros.mlc.packing import QUANTIZATIONS  # noqa: E402
@@ -146,7 +145,7 @@ def test_this_machine_tells():
 
 
 def on_gpu(checkpoint, quantization='q4f16_1', slots=4096):
-    return needed(checkpoint, shape_on('cuda', checkpoint.shape(QUANTIZATIONS[quantization])),
+    return needed(checkpoint, checkpoint.shape(QUANTIZATIONS[quantization]).on('cuda'),
                   slots)
 
 

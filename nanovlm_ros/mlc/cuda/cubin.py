@@ -48,8 +48,7 @@ def _split(source: str, arch: str) -> Tuple[str, Optional[bytes]]:
     if not last.startswith(MARK):
         return source, None
     made_for, cubin = last[len(MARK):].split()
-    # sm_90a is what sm_90 can do besides what its successors can.
-    return rest, base64.b64decode(cubin) if made_for.rstrip('af') == arch else None
+    return rest, base64.b64decode(cubin) if made_for == arch else None
 
 
 def _place(source: str, arch: str) -> Path:

@@ -32,7 +32,7 @@ class CudaLanguageModel(LanguageModel):
         super().__init__(torch.device('cuda'), shape.vocab, positions, slots)
         self._shape = shape
         self._adopt = tvm.runtime.from_dlpack
-        machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cuda(0))
+        machine = VirtualMachine(runtime.load_library(library), tvm.cuda(0))
         self._embed, self._run, self._decode, self._decode_one = (
             machine[name] for name in ('embed', 'run', 'decode', 'decode_one'))
         self._weights = tvm_ffi.convert(

@@ -80,7 +80,6 @@ def _roots() -> Iterable[Path]:
     for toolkit in (*_homes(), TOOLKIT):
         yield toolkit
         yield from sorted((toolkit / 'targets').glob('*'))
-        yield toolkit / 'lib64'  # in case there is no targets/: lib64/lib is no folder
 
 
 def _run_nvcc(nvcc: Path, source: str, arch: str) -> bytes:
