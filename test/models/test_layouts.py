@@ -16,7 +16,7 @@ from families import FAMILIES, clip, tower_tensors
 from safetensors.torch import load_file, save_file
 
 from nanovlm_ros.engine import build
-from nanovlm_ros.engine.loader import _check_same, load, open_checkpoint
+from nanovlm_ros.engine.loader import check_same, load, open_checkpoint
 from nanovlm_ros.models import hub
 from nanovlm_ros.models.layouts import open_model_folder
 from nanovlm_ros.models.vision_encoder import VisionEncoder
@@ -370,6 +370,6 @@ def test_square_is_the_processors_own_crop(copy):
 
 def test_mlc_weights_of_another_model_are_refused(originals):
     checkpoint = open_checkpoint(str(originals('VILA1.5-3b')))
-    _check_same(checkpoint, checkpoint.llm, 'weights')
+    check_same(checkpoint, checkpoint.llm, 'weights')
     with pytest.raises(NanoVlmError, match='of another model'):
-        _check_same(checkpoint, {**checkpoint.llm, 'vocab_size': 64}, 'weights')
+        check_same(checkpoint, {**checkpoint.llm, 'vocab_size': 64}, 'weights')

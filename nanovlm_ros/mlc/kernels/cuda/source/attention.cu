@@ -240,13 +240,15 @@ __device__ __forceinline__ void attend_row(
     if (d == 0) to[0] = top, to[1] = sum;
   });
   // 6. The last block of this row and head joins the parts, each warp some of them.
-  __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(counter + row * KV + h, 1) == blocks - 1;
+  if (threadIdx.x == 0) {  // its fence holds for what the block has written
+    __threadfence();
+    last = atomicAdd(counter + row * KV + h, 1) == blocks - 1;
+    if (last) counter[row * KV + h] = 0;
+    __threadfence();
+  }
   __syncthreads();
   if (!last) return;
-  __threadfence();
-  if (threadIdx.x == 0) counter[row * KV + h] = 0;
   #pragma unroll
   for (int g = 0; g < G; ++g) {
     float top = -1e30f, sum = 0.f;

@@ -29,12 +29,22 @@ __device__ __forceinline__ unsigned weight_pair(unsigned word) {
   return *reinterpret_cast<unsigned*>(&value);
 }
 
+// sum = A B for A of (16, 16), the lane's pairs a0..a3, and B of (16, 8), its pairs b0 and b1.
 __device__ __forceinline__ void multiply(float (&sum)[4], unsigned a0, unsigned a1, unsigned a2,
                                          unsigned a3, unsigned b0, unsigned b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};\n"
-      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+               "{%8,%9}, {%10,%10,%10,%10};\n"
+               : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "f"(0.f));
+}
+
+// sum += A B.
+__device__ __forceinline__ void multiply_add(float (&sum)[4], unsigned a0, unsigned a1,
+                                             unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+               "{%8,%9}, {%0,%1,%2,%3};\n"
+               : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 __device__ __forceinline__ void copy_ahead(uint4* to, const uint4* from) {
@@ -59,8 +69,9 @@ struct Tile {
 };
 
 // total (rows g, g, g + 8, g + 8 of W; rows 2 t, 2 t + 1, 2 t, 2 t + 1 of x) += a tile times
-// x: `columns(i)` are the lane's of group i, of row g of x.
-template <typename Columns>
+// x: `columns(i)` are the lane's of group i, of row g of x. With ONE all lanes have those of one
+// row, so that all columns of the product are the same and two of the four sums are enough.
+template <bool ONE, typename Columns>
 __device__ __forceinline__ void add_tile(float (&total)[4], const Tile& tile, int lane,
                                          const Columns& columns) {
   const uint4 l = tile.low[lane], h = tile.high[lane], q = tile.scale[lane / 4];
@@ -68,7 +79,7 @@ __device__ __forceinline__ void add_tile(float (&total)[4], const Tile& tile, in
   const __half* scale = reinterpret_cast<const __half*>(&q);
   #pragma unroll
   for (int i = 0; i < 4; i += 2) {  // two groups at a time: a product waits for the one before
-    float sum[2][4] = {};
+    float sum[2][4];
     const uint4 x[2] = {columns(i), columns(i + 1)};
     #pragma unroll
     for (int j = 0; j < 2; ++j) {
@@ -77,16 +88,16 @@ __device__ __forceinline__ void add_tile(float (&total)[4], const Tile& tile, in
     }
     #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      multiply(sum[j], weight_pair<2>(low[i + j]), weight_pair<2>(high[i + j]),
-               weight_pair<3>(low[i + j]), weight_pair<3>(high[i + j]), x[j].z, x[j].w);
+      multiply_add(sum[j], weight_pair<2>(low[i + j]), weight_pair<2>(high[i + j]),
+                   weight_pair<3>(low[i + j]), weight_pair<3>(high[i + j]), x[j].z, x[j].w);
     }
     #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const float a = __half2float(scale[i + j]), b = __half2float(scale[4 + i + j]);
       total[0] = fmaf(a, sum[j][0], total[0]);
-      total[1] = fmaf(a, sum[j][1], total[1]);
+      if (!ONE) total[1] = fmaf(a, sum[j][1], total[1]);
       total[2] = fmaf(b, sum[j][2], total[2]);
-      total[3] = fmaf(b, sum[j][3], total[3]);
+      if (!ONE) total[3] = fmaf(b, sum[j][3], total[3]);
     }
   }
 }
@@ -108,7 +119,7 @@ __device__ __forceinline__ void w4_linear(const __half* x, const void* __restric
   constexpr int DEPTH = STEPS < AHEAD ? STEPS : AHEAD;
   __shared__ Tile tiles[WARPS][DEPTH];
   __shared__ uint4 single[WARPS][ONE ? STEPS : 1][16];  // columns of x, if it is one row
-  __shared__ float part[WARPS][4][32];
+  __shared__ float rows[WARPS][ONE ? 16 : 128];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const int begin = blockIdx.y * SHARE + warp, end = min(TILES, (int)(blockIdx.y + 1) * SHARE);
   const uint4* weight = static_cast<const uint4*>(weight_) + (size_t)blockIdx.x * TILES * 64;
@@ -154,34 +165,35 @@ __device__ __forceinline__ void w4_linear(const __half* x, const void* __restric
     wait_for_stage<DEPTH - 1>();
     __syncwarp();  // what other lanes copied is here, too
     if (begin + s * WARPS < end) {
-      add_tile(total, tiles[warp][s % DEPTH], lane, [&](int i) {
-        if (!ONE) return several[i];
-        return g == 0 ? single[warp][s][4 * i + t] : make_uint4(0, 0, 0, 0);
-      });
+      add_tile<ONE>(total, tiles[warp][s % DEPTH], lane,
+                    [&](int i) { return ONE ? single[warp][s][4 * i + t] : several[i]; });
     }
     __syncwarp();  // the tile may be overwritten
     if (s + DEPTH < STEPS) fetch(s + DEPTH); else end_stage();
   }
-  #pragma unroll
-  for (int i = 0; i < 4; ++i) part[warp][i][lane] = total[i];
-  __syncthreads();
-  if (threadIdx.x >= (END == GATE ? 64 : 128)) return;
-  const int i = threadIdx.x / 32;
-  float sum = 0.f, partner = 0.f;
-  #pragma unroll
-  for (int w = 0; w < WARPS; ++w) {
-    sum += part[w][i][lane];
-    if (END == GATE) partner += part[w][i + 2][lane];
+  if (ONE) {  // rows of W are the threads' now
+    if (t == 0) rows[warp][g] = total[0], rows[warp][g + 8] = total[2];
+  } else {
+    #pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      rows[warp][(2 * t + i % 2) * 16 + g + i / 2 * 8] = total[i];
+    }
   }
-  const int line = blockIdx.z * 8 + 2 * t + i % 2;
-  if (line >= m) return;
+  __syncthreads();
+  if (threadIdx.x >= (ONE ? 16 : 128)) return;
+  float sum = 0.f;
+  #pragma unroll
+  for (int w = 0; w < WARPS; ++w) sum += rows[w][threadIdx.x];
+  // A thread has a row of W and a row of x; its partner is eight threads on.
+  const int column = threadIdx.x % 16, line = blockIdx.z * 8 + threadIdx.x / 16;
+  const float partner = __shfl_down_sync(ONE ? 0xffffu : 0xffffffffu, sum, 8);
+  if (line >= m || (END == GATE && column >= 8)) return;
   if (END == GATE) {
-    const int column = blockIdx.x * 8 + g;
-    static_cast<__half*>(y)[(size_t)line * (N / 2) + column] =
+    static_cast<__half*>(y)[(size_t)line * (N / 2) + blockIdx.x * 8 + column] =
         __float2half(sum / (1.f + __expf(-sum)) * partner);
     return;
   }
-  const size_t place = ((size_t)blockIdx.y * m + line) * N + blockIdx.x * 16 + g + i / 2 * 8;
+  const size_t place = ((size_t)blockIdx.y * m + line) * N + blockIdx.x * 16 + column;
   if (END == STORE_HALF) static_cast<__half*>(y)[place] = __float2half(sum);
   if (END == STORE_FLOAT) static_cast<float*>(y)[place] = sum;
 }
