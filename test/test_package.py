@@ -43,11 +43,13 @@ LAYERS = {
     'ros': {'ros', 'engine', 'models', 'mlc', 'msg', 'srv', 'action'},
     'bag': {'bag', 'engine', 'models', 'mlc'},
     'video': {'video', 'engine', 'models', 'mlc'},
+    'bench': {'bench', 'engine', 'models', 'mlc'},
     'pictures': set(),
     'api': {'engine', 'pictures'},
     '__init__': {'api'},
     'chat': {'chat', 'api', 'pictures'},
-    'cli': {'cli', 'chat', 'api', 'pictures', 'ros', 'bag', 'video', 'engine', 'models', 'mlc'},
+    'cli': {'cli', 'chat', 'api', 'pictures', 'ros', 'bag', 'video', 'bench', 'engine', 'models',
+            'mlc'},
 }
 
 

@@ -1,134 +1,153 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the engine, and with --node the ROS node around it; medians, as JSON."""
+"""Measure a model, the engine, and with --node the ROS node around it; a table, and JSON."""
 import json
 import os
-import platform
-import threading
-import time
-from statistics import median
-from typing import Callable, List
+import sys
+from argparse import ArgumentTypeError
+from pathlib import Path
 
-import numpy as np
+from nanovlm_ros.cli.model_arguments import Progress, add_model_arguments, load_options
+from nanovlm_ros.types import ErrorCode, NanoVlmError
 
-from nanovlm_ros.types import Answer, Frame, GenerationConfig, Query
-
-PROMPT = 'Is there a box?'
-DESCRIBE = 'Describe the scene.'
-SIZE = (480, 640, 3)
+THREADS = ('OMP_NUM_THREADS', 'TVM_NUM_THREADS')
 
 
 def add_arguments(parser) -> None:
     """Add the model's arguments and what to measure."""
-    from nanovlm_ros.cli.model_arguments import add_model_arguments
-
     add_model_arguments(parser)
-    parser.add_argument('--repeat', type=int, default=20, help='runs of each (default: 20)')
-    parser.add_argument('--node', action='store_true',
-                        help='also measure the ROS node: overhead, camera to answer, idle CPU')
+    parser.add_argument('--random-weights', action='store_true',
+                        help='make up the weights of --shape: no files, no download')
+    parser.add_argument('--shape', nargs='+', default=[], metavar='NAME|FILE',
+                        help="published model, 'all' of the page, or JSON file; several are "
+                             'measured one after the other, each in a process of its own')
+    parser.add_argument('--against', nargs='+', default=[], choices=('hf', 'llama.cpp'),
+                        help='measure transformers or llama.cpp, too, in turns')
+    parser.add_argument('--numerics', action='store_true',
+                        help="error of the language model's logits, beside torch's in float16")
+    parser.add_argument('--fits', type=_positive_float, default=0.0, metavar='GB',
+                        help='say whether all of it fits in so much memory')
+    parser.add_argument('--brief', action='store_true',
+                        help='load, memory, vision, prefill and decode alone')
     parser.add_argument('--sharing', action='store_true',
                         help='also measure windows, eight prompts on a frame, a query amid a live '
                              'answer')
-    parser.add_argument('--output', metavar='FILE', help='also write the JSON here')
+    parser.add_argument('--node', action='store_true',
+                        help='also measure the ROS node: overhead, camera to answer, idle CPU')
+    parser.add_argument('--repeat', type=_positive, default=20, metavar='N',
+                        help='runs of each; slow ones are fewer (default: %(default)s)')
+    parser.add_argument('--max-sequences', type=_positive, default=1, metavar='N',
+                        help='that the KV cache has room for (default: %(default)s)')
+    parser.add_argument('--threads', type=_positive, metavar='N',
+                        help="of the CPU, for all that is compared (default: each one's own)")
+    parser.add_argument('--output', type=Path, metavar='FILE', help='also write JSON here')
 
 
 def run(arguments) -> int:
-    """Print the measurements."""
-    result = {'machine': f'{platform.machine()}, {os.cpu_count()} cores',
-              'python': platform.python_version(), 'engine': measure_engine(arguments)}
-    if arguments.sharing:
-        result['sharing'] = measure_sharing(arguments)
+    """Measure, print the table, write the file."""
+    if arguments.threads:
+        os.environ.update(dict.fromkeys(THREADS, str(arguments.threads)))
+    _check(arguments)
+    from nanovlm_ros.engine.loader import prepare_libraries
+
+    prepare_libraries()
+    from nanovlm_ros.bench.each import measure_each, shape_names
+    from nanovlm_ros.bench.table import render
+
+    names = shape_names(arguments.shape)
+    if len(names) > 1 and (arguments.sharing or arguments.node):
+        _refuse('--sharing and --node are for one model at a time; name one --shape.')
+    if len(names) > 1:
+        result = measure_each(names, _passed_on(arguments), _note)
+    else:
+        result = _measure(arguments)
+    print(render(result))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    return 0
+
+
+def _check(arguments) -> None:
+    if arguments.random_weights and not arguments.shape:
+        _refuse('--random-weights needs the --shape of a model.')
+    if arguments.shape and not arguments.random_weights:
+        _refuse('--shape is for models without files: add --random-weights.')
+    if arguments.random_weights and (arguments.model or arguments.mlc_weights):
+        _refuse('--random-weights takes the place of --model and --mlc-weights; use one of them.')
+
+
+def _refuse(text: str) -> None:
+    raise NanoVlmError(ErrorCode.INVALID_REQUEST, text)
+
+
+def _note(text: str) -> None:
+    print(f'nanovlm: {text}', file=sys.stderr, flush=True)
+
+
+def _measure(arguments) -> dict:
+    """Return all that is asked for of one model."""
+    from nanovlm_ros.bench.engine import picture
+    from nanovlm_ros.bench.machine import describe
+    from nanovlm_ros.bench.run import measure
+
+    with Progress() as bar:
+        def progress(stage: str, done: int, total: int) -> None:
+            bar(stage, done, total)
+            if done >= total:  # what is measured next has no place in it
+                bar.__exit__()
+
+        subject = _subject(arguments, progress, arguments.max_sequences)
+        if arguments.sharing and not subject.load:
+            _refuse(f'--sharing is about images, and {subject.checkpoint.name} takes none.')
+        result = {**describe(subject.shape.device), 'models': [measure(
+            subject, repeat=arguments.repeat, brief=arguments.brief, peers=arguments.against,
+            numerics=arguments.numerics, fits_gb=arguments.fits, note=_note)]}
+        if arguments.sharing:
+            from nanovlm_ros.bench.sharing import SEQUENCES, measure_sharing
+
+            result['sharing'] = measure_sharing(
+                _subject(arguments, progress, SEQUENCES).load, arguments.repeat, picture)
     if arguments.node:
         from nanovlm_ros.ros.bench import measure_node
 
         result['node'] = measure_node(arguments.repeat, lambda: picture().rgb)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.output:
-        with open(arguments.output, 'w', encoding='utf-8') as file:
-            file.write(text + '\n')
-    return 0
+    return result
 
 
-def picture() -> Frame:
-    """Return a new 640x480 frame of noise."""
-    return Frame.from_rgb(np.random.default_rng().integers(0, 256, SIZE, np.uint8))
+def _subject(arguments, progress, max_sequences: int):
+    """Return what the arguments name."""
+    from nanovlm_ros.bench.subject import model_subject, random_subject
+    from nanovlm_ros.models.published import find_published
+
+    options = load_options(arguments)
+    if arguments.random_weights:
+        return random_subject(
+            find_published(arguments.shape[0]), quantization=arguments.quantization,
+            device=arguments.device, context_length=arguments.context_length,
+            max_sequences=max_sequences, progress=progress)
+    return model_subject(arguments.model, options, max_sequences, progress)
 
 
-def measure_engine(arguments) -> dict:
-    """Return medians over `arguments.repeat` runs of each measurement."""
-    from nanovlm_ros.cli.model_arguments import load_model
-    from nanovlm_ros.engine.executor import MlcExecutor
-
-    began = time.monotonic()
-    executor = MlcExecutor(lambda: load_model(arguments))
-    executor.start()
-    loaded = time.monotonic() - began
-    try:
-        repeat, frame = arguments.repeat, picture()
-        fresh = _ask_often(executor, repeat, PROMPT, picture)
-        cached = _ask_often(executor, repeat, PROMPT, lambda: frame)
-        # Noise makes no sentence: many tokens are asked for, at a temperature.
-        long = _ask_often(executor, repeat, DESCRIBE, lambda: frame, temperature=1.0, tokens=64)
-        return {
-            'load_s': round(loaded, 2),
-            'fresh_first_token_ms_p50': _ms(a.timings.first_token for a in fresh),
-            'fresh_answer_ms_p50': _ms(a.timings.total for a in fresh),
-            'vision_ms_p50': _ms(a.timings.vision for a in fresh),
-            'prefill_ms_p50': _ms(a.timings.prefill for a in fresh),
-            'prompt_tokens': fresh[-1].prompt_tokens,
-            'cached_first_token_ms_p50': _ms(a.timings.first_token for a in cached),
-            'cached_answer_ms_p50': _ms(a.timings.total for a in cached),
-            'decode_tokens_per_second_p50': round(median(
-                (a.completion_tokens - 1) / a.timings.decode
-                for a in long if a.timings.decode), 1),
-            'resident_mib': _resident_mib(),
-        }
-    finally:
-        executor.shutdown()
+def _passed_on(arguments) -> list:
+    """Return the arguments of a process that measures one of several shapes."""
+    passed = ['--quantization', arguments.quantization, '--device', arguments.device,
+              '--context-length', str(arguments.context_length),
+              '--max-sequences', str(arguments.max_sequences),
+              '--repeat', str(arguments.repeat)]
+    passed += ['--fits', str(arguments.fits)] if arguments.fits else []
+    passed += [f'--{name}' for name in ('brief', 'numerics') if getattr(arguments, name)]
+    return passed + (['--against', *arguments.against] if arguments.against else [])
 
 
-def measure_sharing(arguments) -> dict:
-    """Return what windows and shared prefixes cost; see `cli.bench_sharing`."""
-    from nanovlm_ros.cli import bench_sharing
-    from nanovlm_ros.cli.model_arguments import load_model
-    from nanovlm_ros.engine.executor import MlcExecutor
-
-    model = load_model(arguments, max_sequences=8)
-    result = bench_sharing.measure_windows(model, arguments.repeat, picture)
-    model.close()
-    executor = MlcExecutor(lambda: load_model(arguments, max_sequences=8), max_sequences=8)
-    executor.start()
-    try:
-        return {**result, **bench_sharing.measure_sharing(executor, arguments.repeat, picture)}
-    finally:
-        executor.shutdown()
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError('must be at least 1')
+    return number
 
 
-def _ask_often(executor, repeat: int, prompt: str, frame: Callable[[], Frame],
-               temperature: float = 0.0, tokens: int = 16) -> List[Answer]:
-    return [_ask(executor, prompt, frame(), GenerationConfig(
-        max_new_tokens=tokens, temperature=temperature, seed=i)) for i in range(repeat + 2)][2:]
-
-
-def _ask(executor, prompt: str, frame: Frame, config: GenerationConfig) -> Answer:
-    ended, answers = threading.Event(), []
-
-    def on_answer(answer: Answer) -> None:
-        answers.append(answer)
-        ended.set()
-
-    executor.submit(Query('bench', prompt, frames=(frame,), config=config),
-                    lambda chunk: None, on_answer)
-    ended.wait()
-    return answers[0]
-
-
-def _ms(seconds) -> float:
-    return round(median(seconds) * 1000, 2)
-
-
-def _resident_mib() -> float:
-    import resource
-
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+def _positive_float(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float('inf'):
+        raise ArgumentTypeError('must be above 0')
+    return number

@@ -15,7 +15,7 @@ COMMANDS = {
     'pull': 'download a model of the hub',
     'compile': 'compile a model and pack its weights, ahead of the first start',
     'eval': 'ask about recorded bags, score the answers, compare two runs',
-    'bench': 'measure the engine and the node, as JSON',
+    'bench': 'measure a model, the engine and the node, beside others if asked',
 }
 
 

@@ -39,7 +39,7 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     Pickles are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
     """
     _check(device, quantization, context_length, max_sequences, vision_scaling)
-    _prepare_libraries()
+    prepare_libraries()
     from nanovlm_ros.engine.build import packed_weights
     from nanovlm_ros.engine.interrupt import guarded
     from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
@@ -91,7 +91,7 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     trained with. Raises NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU
     lacks.
     """
-    _prepare_libraries()
+    prepare_libraries()
     from nanovlm_ros.engine.build import library
     from nanovlm_ros.engine.memory import check_memory, needed
     from nanovlm_ros.engine.model import VisionLanguageModel
@@ -146,7 +146,7 @@ def open_checkpoint(model: str, revision: str = '', trust_pickle: bool = False,
         find_tower=lambda name: fetch(name, tower=True))
 
 
-def _prepare_libraries() -> None:
+def prepare_libraries() -> None:
     """Set what TVM and torch read from the environment when they are first imported."""
     # The node never compiles in its own process, so TVM's runtime is all it loads.
     os.environ.setdefault('TVM_USE_RUNTIME_LIB', '1')

@@ -2,23 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model needs is counted right, told, and refused with numbers where it does not fit."""
 import logging
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'mlc'))  # full_size
-
-from full_size import SIGLIP, full_size  # noqa: E402
-
-from nanovlm_ros.engine import memory  # noqa: E402
-from nanovlm_ros.engine.loader import load  # noqa: E402
-from nanovlm_ros.engine.memory import Needed, available, check_memory, needed  # noqa: E402
-from nanovlm_ros.mlc.packing import QUANTIZATIONS  # noqa: E402
-from nanovlm_ros.types import ErrorCode, NanoVlmError  # noqa: E402
+from nanovlm_ros.engine import memory
+from nanovlm_ros.engine.loader import load
+from nanovlm_ros.engine.memory import Needed, available, check_memory, needed
+from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.models.published import PUBLISHED, configured
+from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 GIB = 1 << 30
 # Numbers in matrices and in norms: what the published index files count, without the tower.
@@ -35,15 +30,19 @@ SIGLIP_SO400M = 26 * (4 * 1152 ** 2 + 2 * 1152 * 4304 + 9 * 1152 + 4304) + (
     3 * 14 ** 2 + 1 + 729) * 1152
 
 
+def full_size(name):
+    return configured(PUBLISHED[name])
+
+
 def test_seven_billion_parameters_are_seven():
     assert sum(LLAMA_7B) == 6_738_415_616 and sum(LLAMA_13B) == 13_015_864_320
     assert sum(LLAMA_3_8B) == 8_030_261_248 and sum(STABLELM_3B) == 2_795_443_200
 
 
 @pytest.mark.parametrize('name, numbers, row', [
-    ('7B', LLAMA_7B, 2 * 32 * 4096), ('13B', LLAMA_13B, 2 * 40 * 5120),
-    ('8B', LLAMA_3_8B, 2 * 32 * 1024), ('3B', STABLELM_3B, 2 * 32 * 2560),
-    ('2.7B', SHEARED, 2 * 32 * 2560)])
+    ('llava-v1.5-7b', LLAMA_7B, 2 * 32 * 4096), ('llava-v1.5-13b', LLAMA_13B, 2 * 40 * 5120),
+    ('Llama-3-VILA1.5-8B', LLAMA_3_8B, 2 * 32 * 1024),
+    ('Obsidian-3B-V0.5', STABLELM_3B, 2 * 32 * 2560), ('VILA1.5-3b', SHEARED, 2 * 32 * 2560)])
 @pytest.mark.parametrize('quantization, matrix, vector', [
     ('q4f16_1', 4.5 / 8, 2), ('q4f32_1', 5 / 8, 4), ('q0f16', 2, 2), ('q0f32', 4, 4)])
 def test_weights_and_cache_of_a_model_of_full_size(
@@ -55,26 +54,24 @@ def test_weights_and_cache_of_a_model_of_full_size(
 
 
 def test_a_tied_head_is_a_copy():
-    checkpoint = full_size('2.7B')
+    checkpoint = full_size('VILA1.5-3b')
     tied = replace(checkpoint, llm={**checkpoint.llm, 'tie_word_embeddings': True})
     shape = checkpoint.shape(QUANTIZATIONS['q4f16_1'])
     assert needed(tied, shape, 9) == needed(checkpoint, shape, 9)
 
 
-@pytest.mark.parametrize('name, tower, projector, numbers', [
-    ('7B', None, 'mlp2x_gelu', CLIP + 1024 * 4096 + 4096 + 4096 ** 2 + 4096),
-    ('2.7B', SIGLIP, 'mlp_downsample',
-     SIGLIP_SO400M + 2 * 4608 + 4608 * 2560 + 2560 + 2560 ** 2 + 2560)])
-def test_the_tower_and_the_projector_count_as_far_as_they_are_loaded(
-        name, tower, projector, numbers):
-    checkpoint = full_size(name, *([tower, projector] if tower else []))
+@pytest.mark.parametrize('name, numbers', [
+    ('llava-v1.5-7b', CLIP + 1024 * 4096 + 4096 + 4096 ** 2 + 4096),
+    ('VILA1.5-3b', SIGLIP_SO400M + 2 * 4608 + 4608 * 2560 + 2560 + 2560 ** 2 + 2560)])
+def test_the_tower_and_the_projector_count_as_far_as_they_are_loaded(name, numbers):
+    checkpoint = full_size(name)
     wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 0)
     assert wanted.vision == 4 * numbers
 
 
 def test_llava_7b_is_told_in_words(caplog, monkeypatch):
     monkeypatch.setattr(memory, 'available', lambda: 64 * GIB)
-    checkpoint = full_size('7B')
+    checkpoint = full_size('llava-v1.5-7b')
     with caplog.at_level(logging.INFO):
         check_memory('llava-v1.5-7b', needed(
             checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096))
@@ -90,7 +87,7 @@ def test_llava_7b_is_told_in_words(caplog, monkeypatch):
 def test_the_images_that_are_kept_count_by_the_largest():
     tiles = {'image_aspect_ratio': 'anyres', 'mm_patch_merge_type': 'spatial_unpad',
              'image_grid_pinpoints': [[336, 672], [672, 672], [1008, 336]]}
-    checkpoint = replace(full_size('7B'), config=tiles)
+    checkpoint = replace(full_size('llava-v1.5-7b'), config=tiles)
     wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 1)
     assert wanted.images == 8 * (24 * 24 + 48 * 49) * 4096 * 4
 
@@ -157,7 +154,8 @@ def fake_gpu(monkeypatch, free, integrated=False):
 
 
 @pytest.mark.parametrize('name, numbers', [
-    ('7B', 2 * 11008 * 4096), ('8B', 2 * 14336 * 4096), ('3B', 2 * 6912 * 2560)])
+    ('llava-v1.5-7b', 2 * 11008 * 4096), ('Llama-3-VILA1.5-8B', 2 * 14336 * 4096),
+    ('Obsidian-3B-V0.5', 2 * 6912 * 2560)])
 def test_on_a_gpu_vision_counts_half_and_a_prompt_unpacks_the_largest_matrix(name, numbers):
     checkpoint = full_size(name)
     cpu = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096)
@@ -168,7 +166,7 @@ def test_on_a_gpu_vision_counts_half_and_a_prompt_unpacks_the_largest_matrix(nam
 
 
 def test_a_small_model_too_has_a_cache_of_float16_on_a_gpu():
-    checkpoint = full_size('7B')
+    checkpoint = full_size('llava-v1.5-7b')
     small = replace(checkpoint, llm={**checkpoint.llm, 'hidden_size': 512,
                                      'num_attention_heads': 4, 'num_key_value_heads': 4})
     assert on_gpu(small).row * 2 == needed(
@@ -178,7 +176,7 @@ def test_a_small_model_too_has_a_cache_of_float16_on_a_gpu():
 def test_a_model_for_the_gpu_is_measured_against_the_gpu_alone(monkeypatch, caplog):
     fake_gpu(monkeypatch, 8 * GIB)
     monkeypatch.setattr(memory, 'available', lambda: 1 << 20)
-    wanted = on_gpu(full_size('7B'))
+    wanted = on_gpu(full_size('llava-v1.5-7b'))
     with caplog.at_level(logging.INFO):
         check_memory('llava', wanted)
     assert f'llava needs {memory.size(wanted.total)} of GPU memory: 3.53 GiB' in caplog.text

@@ -6,30 +6,52 @@ import time
 from statistics import median
 from typing import Callable, Dict, List
 
+from nanovlm_ros.engine.executor import MlcExecutor
 from nanovlm_ros.types import Answer, Frame, GenerationConfig, Query
 
 PROMPTS = (
     'Is there a person?', 'Is the door open?', 'How many boxes are there?', 'Is there a ball?',
     'What does the sign say?', 'Is there a cone?', 'Is the way clear?', 'Is the floor wet?')
 WINDOWS = (2, 4, 8, 16)  # frames
+SEQUENCES = len(PROMPTS)
 
 
-def measure_sharing(executor, repeat: int, picture: Callable[[], Frame]) -> dict:
-    """Return medians of `repeat` runs [ms] and their ratios; `picture` makes a new frame."""
-    return {**_one_and_eight(executor, repeat, picture), **_beside_live(executor, repeat, picture)}
+def measure_sharing(load: Callable, repeat: int, picture: Callable[[], Frame]) -> dict:
+    """Return medians of `repeat` runs [ms] and their ratios; `picture` makes a new frame.
+
+    `load` makes a model with room for SEQUENCES.
+    """
+    found: Dict[str, float] = {}
+
+    def loaded():
+        model = load()
+        found.update(_windows(model, repeat, picture))
+        return model
+
+    executor = MlcExecutor(loaded, max_sequences=SEQUENCES)
+    executor.start()
+    try:
+        return {**found, **_one_and_eight(executor, repeat, picture),
+                **_beside_live(executor, repeat, picture)}
+    finally:
+        executor.shutdown()
 
 
-def measure_windows(model, repeat: int, picture: Callable[[], Frame]) -> dict:
-    """Return the medians [ms] of a new frame in a full window; on the thread of the model."""
-    result: Dict[str, float] = {'vision_and_one_prefill_ms': _ms(
-        _timed(lambda: _fill_one(model, picture())) for _ in range(repeat))}
+def _windows(model, repeat: int, picture: Callable[[], Frame]) -> dict:
+    """Return the medians [ms] of a new frame in a full window."""
+    result: Dict[str, float] = {'vision_and_one_prefill_ms': _ms(one_frame(model, repeat, picture))}
     base = result['vision_and_one_prefill_ms']
     for frames in (n for n in WINDOWS if n + 1 <= model.max_images):
-        result[f'rolling_{frames}_ms'] = _ms(_rolling(model, frames, repeat, picture))
+        result[f'rolling_{frames}_ms'] = _ms(rolling(model, frames, repeat, picture))
         result[f'exact_{frames}_ms'] = _ms(_exact(model, frames, repeat, picture))
         for mode in ('rolling', 'exact'):
             result[f'{mode}_{frames}_ratio'] = round(result[f'{mode}_{frames}_ms'] / base, 2)
     return result
+
+
+def one_frame(model, repeat: int, picture: Callable[[], Frame]) -> List[float]:
+    """Return the seconds of vision and prefill of single frames."""
+    return [_timed(lambda: _fill_one(model, picture())) for _ in range(repeat)]
 
 
 def _fill_one(model, frame: Frame) -> None:
@@ -43,7 +65,8 @@ def _fill_one(model, frame: Frame) -> None:
     model.release(sequence, keep=False)
 
 
-def _rolling(model, frames: int, repeat: int, picture) -> List[float]:
+def rolling(model, frames: int, repeat: int, picture: Callable[[], Frame]) -> List[float]:
+    """Return the seconds that a new frame takes in a full rolling window."""
     from nanovlm_ros.engine.window import FrameWindow
 
     window, seconds = FrameWindow(frames, 0.0, 0), []

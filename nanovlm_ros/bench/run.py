@@ -1,0 +1,119 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The measurements of one model, in order."""
+import gc
+import time
+from typing import Any, Callable, Dict, List, Sequence
+
+import torch
+
+from nanovlm_ros.bench import hf, llama_cpp
+from nanovlm_ros.bench.contender import Contender, Ours
+from nanovlm_ros.bench.engine import measure_engine
+from nanovlm_ros.bench.language import ROWS, floor, measure_ours, measure_together
+from nanovlm_ros.bench.machine import tvm_threads
+from nanovlm_ros.bench.numerics import measure_numerics
+from nanovlm_ros.bench.subject import Subject
+from nanovlm_ros.bench.used_memory import MIB, UsedMemory
+from nanovlm_ros.engine.memory import check_memory, needed
+from nanovlm_ros.types import ErrorCode, NanoVlmError
+
+HF, LLAMA_CPP = 'hf', 'llama.cpp'
+PEERS = (HF, LLAMA_CPP)
+NUMERICS_ROWS = 128  # of the KV cache
+
+
+def check_peers(subject: Subject, peers: Sequence[str]) -> None:
+    """Raise INVALID_REQUEST before minutes are spent, where a peer cannot be measured."""
+    if LLAMA_CPP not in peers:
+        return
+    if subject.shape.device != 'cpu':
+        raise NanoVlmError(ErrorCode.INVALID_REQUEST,
+                           '`--against llama.cpp` is for the CPU: add `--device cpu`.')
+    llama_cpp.check_installed()
+    llama_cpp.check_shape(subject.checkpoint.llm)
+
+
+def measure(subject: Subject, *, repeat: int, brief: bool, peers: Sequence[str],
+            numerics: bool, fits_gb: float, note: Callable[[str], None]) -> Dict[str, Any]:
+    """Return all that is measured of a model. `note` tells what goes on."""
+    check_peers(subject, peers)
+    told = _told(subject)
+    memory, notes = UsedMemory(subject.shape.device), []
+    result: Dict[str, Any] = {
+        'name': subject.checkpoint.name, 'weights': subject.weights,
+        'quantization': subject.shape.quantization.name, 'device': subject.shape.device,
+        'context': subject.context, 'max_sequences': subject.max_sequences,
+        'shape': subject.shape.to_json(), 'measured': {}}
+    compiled = subject.compile()
+    if compiled > 1:
+        result['compile_s'] = round(compiled, 1)
+    if subject.load:
+        note('engine')
+        result.update(measure_engine(subject.load, repeat, brief, memory.look))
+        _free()
+    note('language model')
+    began = time.monotonic()
+    llm = subject.language_model()
+    result.setdefault('load_s', round(time.monotonic() - began, 2))
+    memory.look()
+    ours = Ours(llm, subject.shape.vocab)
+    _fill_most(ours)
+    result['memory'] = {**told, **memory.read()}
+    if fits_gb:
+        result['memory'].update(
+            asked_gb=fits_gb, fits=result['memory']['in_all_mib'] * MIB <= fits_gb * 1e9)
+    together = _beside(subject, ours, peers, repeat, brief, notes, note)
+    result['measured'].update(together.pop(ours.name))
+    result['measured'].update(measure_ours(ours, repeat, brief))
+    result['peers'] = together
+    result['floor'] = floor(subject.shape, llm.device)
+    ours.close()
+    del llm
+    if numerics:
+        note('numerics')
+        result['numerics'] = measure_numerics(
+            subject.checkpoint.llm, subject.shape, lambda shape, weights: subject.open_model(
+                shape, weights, NUMERICS_ROWS, NUMERICS_ROWS))
+    return {**result, 'notes': notes}
+
+
+def _beside(subject: Subject, ours: Ours, peers: Sequence[str], repeat: int, brief: bool,
+            notes: List[str], note: Callable[[str], None]) -> Dict[str, Any]:
+    """Measure what peers do, too, in turns with them."""
+    made: List[Contender] = []
+    try:
+        if HF in peers:
+            note('transformers')
+            made += hf.contenders(subject.checkpoint.llm, subject.shape.device, notes.append)
+        if LLAMA_CPP in peers:
+            note('llama.cpp')
+            made.append(llama_cpp.LlamaCpp(subject.checkpoint.llm, max(ROWS), tvm_threads(),
+                                           torch.device('cpu')))
+        note('prefill and decode')
+        return measure_together(ours, made, repeat, brief)
+    finally:
+        for contender in made:
+            contender.close()
+        _free()
+
+
+def _fill_most(ours: Ours) -> None:
+    """Take the memory that the longest fill takes, before peers take any."""
+    with ours.prefill(min(max(ROWS), ours.positions)) as run:
+        run()
+
+
+def _told(subject: Subject) -> Dict[str, Any]:
+    """Return what a whole model will take. Raises OUT_OF_MEMORY where there is less."""
+    if not subject.load:
+        return {}
+    wanted = needed(subject.checkpoint, subject.shape, subject.slots)
+    check_memory(subject.checkpoint.name, wanted)
+    return {'told_mib': round(wanted.total / MIB, 1), 'told': str(wanted)}
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

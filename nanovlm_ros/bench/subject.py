@@ -1,0 +1,107 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: a model of files, or one of published dimensions and random weights."""
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from nanovlm_ros.bench.random_checkpoint import random_checkpoint
+from nanovlm_ros.bench.random_weights import RandomWeights
+from nanovlm_ros.engine.build import library
+from nanovlm_ros.engine.device import choose_device
+from nanovlm_ros.engine.loader import DEMO_MODEL, assemble, load, open_checkpoint
+from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
+from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
+from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
+from nanovlm_ros.mlc.shape import DecoderShape
+from nanovlm_ros.mlc.target import Target
+from nanovlm_ros.models.checkpoint import ANYRES, Checkpoint, check_llm
+from nanovlm_ros.models.published import Published, configured
+from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
+
+CONTEXT = 2048  # of random weights, where nothing is said: room for all that is measured
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and how it is loaded; `load` is None for a language model alone."""
+
+    checkpoint: Checkpoint
+    shape: DecoderShape
+    context: int
+    max_sequences: int
+    weights: str  # 'random', or where they are from
+    load: Optional[Callable]
+    progress: Progress
+
+    @property
+    def slots(self) -> int:
+        """Rows of the KV cache, as `engine.loader` has it."""
+        return self.context * (self.max_sequences + 1)
+
+    def compile(self) -> float:
+        """Return the seconds it takes to have the library, which may be here already."""
+        began = time.monotonic()
+        self._library(self.shape)
+        return time.monotonic() - began
+
+    def language_model(self) -> LanguageModel:
+        """Return the language model alone, with random weights: numbers do not take time."""
+        return self.open_model(self.shape, RandomWeights(self.shape), self.context, self.slots)
+
+    def open_model(self, shape: DecoderShape, weights, context: int, slots: int
+                   ) -> LanguageModel:
+        """Return a language model of this kind with other weights."""
+        return open_language_model(
+            shape, self._library(shape), weights, positions=context, slots=slots,
+            rope_theta=self.checkpoint.rope_theta)
+
+    def _library(self, shape: DecoderShape) -> Path:
+        return library(shape, self.progress, Target.here(shape.device))
+
+
+def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progress: Progress
+                  ) -> Subject:
+    """Return a model that has files; `options` are those of `engine.loader.load`."""
+    checkpoint = open_checkpoint(
+        model, options['revision'], options['trust_pickle'], progress)
+    quantization = QUANTIZATIONS[options['quantization']]
+    if options['mlc_weights']:
+        folder = load_mlc_folder(Path(options['mlc_weights']).expanduser(), progress)
+        checkpoint, quantization = replace(checkpoint, llm=folder.llm), folder.quantization
+    return Subject(
+        checkpoint, _shape(checkpoint, quantization, options['device']),
+        options['context_length'] or checkpoint.positions, max_sequences,
+        model or DEMO_MODEL, lambda: load(
+            model, progress=progress, max_sequences=max_sequences, **options), progress)
+
+
+def random_subject(model: Published, *, quantization: str, device: str, context_length: int,
+                   max_sequences: int, progress: Progress) -> Subject:
+    """Return a model of published dimensions; nothing of it is read from a disk.
+
+    Raises INVALID_REQUEST for a context longer than the model's.
+    """
+    known = configured(model)
+    check_llm(known.llm, known.path)
+    # Tiles of one image take more rows than CONTEXT has.
+    usual = known.positions if known.aspect_ratio == ANYRES else CONTEXT
+    context = context_length or min(usual, known.positions)
+    if context > known.positions:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'context_length is {context}, but {model.name} has {known.positions} positions; '
+            'set it to that or less.')
+    shape = _shape(known, QUANTIZATIONS[quantization], device)
+
+    def assembled():
+        with random_checkpoint(model) as checkpoint:
+            return assemble(checkpoint, shape, lambda: RandomWeights(shape), context=context,
+                            max_sequences=max_sequences, progress=progress)
+    return Subject(known, shape, context, max_sequences, 'random',
+                   assembled if model.vision else None, progress)
+
+
+def _shape(checkpoint: Checkpoint, quantization: Quantization, device: str) -> DecoderShape:
+    return checkpoint.shape(quantization).on(choose_device(device, quantization.name))

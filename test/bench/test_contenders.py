@@ -1,0 +1,123 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is timed is what is said: as many rows, as many tokens, at the same place each time."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny import LLAMA, STABLELM
+
+from nanovlm_ros.bench import hf
+from nanovlm_ros.bench.contender import LEAST_STEPS, STEPS, Ours, steps_of
+from nanovlm_ros.bench.used_memory import UsedMemory
+from nanovlm_ros.mlc.kv_cache import KVCache
+from nanovlm_ros.types import NanoVlmError
+
+
+class Recorder:
+    """A language model that notes what it is asked."""
+
+    device, positions = torch.device('cpu'), 400
+
+    def __init__(self):
+        self.cache, self.runs, self.decodes = KVCache(1000), [], []
+
+    def embed(self, ids):
+        return torch.zeros(len(ids), 8)
+
+    def run(self, batch, rows):
+        assert rows.shape == (sum(count for _, count in batch), 8) and not rows.any()
+        rows += 1  # they are overwritten
+        self.runs.append([(self.cache.length(sequence), count) for sequence, count in batch])
+        for sequence, count in batch:
+            self.cache.extend(sequence, count)
+
+    def decode(self, batch):
+        self.decodes.append(([self.cache.length(sequence) for sequence, _ in batch],
+                             [token for _, token in batch]))
+        for sequence, _ in batch:
+            self.cache.extend(sequence, 1)
+        return torch.eye(8)[[3] * len(batch)]
+
+
+def test_a_prefill_fills_an_empty_sequence_each_time_and_leaves_nothing():
+    llm = Recorder()
+    with Ours(llm, 8).prefill(30) as run:
+        assert run() > 0 and run() > 0
+    assert llm.runs == [[(0, 30)], [(0, 30)]] and len(llm.cache) == 0
+
+
+def test_decoding_begins_after_the_same_rows_each_time_and_leaves_nothing():
+    llm = Recorder()
+    with Ours(llm, 8).decode(20, batch=3) as run:
+        llm.decodes.clear()
+        run()
+        first = [rows for rows, _ in llm.decodes]
+        assert first == [[20 + i] * 3 for i in range(STEPS)]
+        llm.decodes.clear()
+        run()
+        assert [rows for rows, _ in llm.decodes] == first
+    assert len(llm.cache) == 0 and llm.cache.free == 1000
+
+
+def test_with_sampling_the_likeliest_token_is_the_next_one():
+    llm = Recorder()
+    with Ours(llm, 8).decode(20, sample=True) as run:
+        llm.decodes.clear()
+        run()
+    assert [tokens for _, tokens in llm.decodes] == [[3]] * STEPS
+
+
+def test_sequences_are_no_longer_than_the_cache_and_the_context_allow():
+    ours = Ours(Recorder(), 8)
+    assert ours.most_rows(1) == 400 - STEPS and ours.most_rows(8) == 125 - STEPS
+
+
+def test_slow_models_decode_fewer_tokens_a_run():
+    assert (steps_of(1e-4), steps_of(0.1), steps_of(5.0)) == (STEPS, 10, LEAST_STEPS)
+
+
+@pytest.mark.parametrize('llm', [LLAMA, STABLELM], ids=['llama', 'stablelm'])
+def test_transformers_decodes_at_the_same_place_each_time_eager_and_compiled(llm, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, 'compile', lambda step, mode: compiled.append(mode) or step)
+    monkeypatch.setattr(hf, 'steps_of', lambda seconds: 3)
+    monkeypatch.setattr(hf, 'STEPS', 3)
+    model = hf.random_reference(llm, 'cpu', torch.float32)
+    seen = []
+    rotary = model.model.rotary_emb.forward
+
+    def forward(x, position_ids):
+        seen.append(position_ids.flatten().tolist())
+        return rotary(x, position_ids)
+    monkeypatch.setattr(model.model.rotary_emb, 'forward', forward)
+    for contender in (hf.Eager('hf', model), hf.Compiled(model)):
+        with contender.decode(10) as run:
+            for _ in range(2):
+                seen.clear()
+                assert run() > 0
+                assert seen == [[10], [11], [12]]
+        contender.close()
+    assert compiled == ['reduce-overhead']
+
+
+def test_a_peer_that_does_not_fit_is_left_out_with_a_note(monkeypatch):
+    numbers = 2 * 1280 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96) + 5 * 64
+    monkeypatch.setattr(hf, 'available', lambda: 3 * numbers)
+    notes = []
+    made = hf.contenders(LLAMA, 'cpu', notes.append)
+    assert [contender.name for contender in made] == ['hf bfloat16']
+    assert len(notes) == 1 and 'hf float32' in notes[0] and 'free' in notes[0]
+    with pytest.raises(NanoVlmError, match='are free'):
+        hf.random_reference(LLAMA, 'cpu', torch.float32)
+
+
+def test_memory_of_a_gpu_is_that_of_torch_and_of_all_else(monkeypatch):
+    monkeypatch.setattr(torch, 'cuda', SimpleNamespace(
+        init=lambda: None, reset_peak_memory_stats=lambda: None,
+        mem_get_info=lambda: (3 << 30, 8 << 30), memory_reserved=lambda: 4 << 30,
+        max_memory_allocated=lambda: 2 << 30))
+    found = UsedMemory('cuda').read()
+    assert (found['torch_mib'], found['tvm_and_driver_mib'], found['gpu_mib']) == (
+        2048, 1024, 3072)
+    assert found['in_all_mib'] == pytest.approx(3072 + found['resident_now_mib'], abs=0.2)
