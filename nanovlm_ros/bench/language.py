@@ -57,7 +57,7 @@ def _turns(found, name: str, what: str, rows: int, contenders, repeat: int) -> N
             found[contender][name] = in_ms(seconds)
 
 
-def floor(shape: DecoderShape, device: torch.device) -> Dict[str, float]:
+def floor(shape: DecoderShape) -> Dict[str, float]:
     """Return how long reading the weights of a token takes, if nothing else takes time.
 
     The embedding table is not read, but for a row.
@@ -65,6 +65,6 @@ def floor(shape: DecoderShape, device: torch.device) -> Dict[str, float]:
     read = sum(int(np.prod(size)) * np.dtype(kind).itemsize
                for name, (size, kind) in parameters(shape).items()
                if not name.startswith('embedding.'))
-    speed = bandwidth(device)
+    speed = bandwidth(torch.device(shape.device))
     return {'weights_mib': round(read / 2 ** 20, 1), 'bandwidth_gb_s': round(speed / 1e9, 1),
             'ms': float(f'{read / speed * 1000:.4g}')}

@@ -38,44 +38,47 @@ def measure(subject: Subject, *, repeat: int, brief: bool, peers: Sequence[str],
             numerics: bool, fits_gb: float, note: Callable[[str], None]) -> Dict[str, Any]:
     """Return all that is measured of a model. `note` tells what goes on."""
     check_peers(subject, peers)
-    told = _told(subject)
-    memory, notes = UsedMemory(subject.shape.device), []
-    result: Dict[str, Any] = {
-        'name': subject.checkpoint.name, 'weights': subject.weights,
-        'quantization': subject.shape.quantization.name, 'device': subject.shape.device,
-        'context': subject.context, 'max_sequences': subject.max_sequences,
-        'shape': subject.shape.to_json(), 'measured': {}}
-    compiled = subject.compile()
-    if compiled > 1:
-        result['compile_s'] = round(compiled, 1)
+    told, used, notes = _told(subject), UsedMemory(subject.shape.device), []
+    result = {**_head(subject), 'measured': {}}
     if subject.load:
         note('engine')
-        result.update(measure_engine(subject.load, repeat, brief, memory.look))
+        result.update(measure_engine(subject.load, repeat, brief, used.look))
         _free()
     note('language model')
     began = time.monotonic()
-    llm = subject.language_model()
+    ours = Ours(subject.language_model(), subject.shape.vocab)
     result.setdefault('load_s', round(time.monotonic() - began, 2))
-    memory.look()
-    ours = Ours(llm, subject.shape.vocab)
     _fill_most(ours)
-    result['memory'] = {**told, **memory.read()}
-    if fits_gb:
-        result['memory'].update(
-            asked_gb=fits_gb, fits=result['memory']['in_all_mib'] * MIB <= fits_gb * 1e9)
+    result['memory'] = {**told, **_used(used, fits_gb)}
     together = _beside(subject, ours, peers, repeat, brief, notes, note)
     result['measured'].update(together.pop(ours.name))
     result['measured'].update(measure_ours(ours, repeat, brief))
-    result['peers'] = together
-    result['floor'] = floor(subject.shape, llm.device)
     ours.close()
-    del llm
+    _free()
+    result.update(peers=together, floor=floor(subject.shape))
     if numerics:
         note('numerics')
         result['numerics'] = measure_numerics(
             subject.checkpoint.llm, subject.shape, lambda shape, weights: subject.open_model(
                 shape, weights, NUMERICS_ROWS, NUMERICS_ROWS))
     return {**result, 'notes': notes}
+
+
+def _head(subject: Subject) -> Dict[str, Any]:
+    """Return what is measured, and how long it took to compile it where that was to be done."""
+    shape, compiled = subject.shape, subject.compile()
+    return {
+        'name': subject.checkpoint.name, 'weights': subject.weights,
+        'quantization': shape.quantization.name, 'device': shape.device,
+        'context': subject.context, 'max_sequences': subject.max_sequences,
+        'shape': shape.to_json(), **({'compile_s': round(compiled, 1)} if compiled > 1 else {})}
+
+
+def _used(used: UsedMemory, fits_gb: float) -> Dict[str, Any]:
+    found = used.read()
+    if not fits_gb:
+        return found
+    return {**found, 'asked_gb': fits_gb, 'fits': found['in_all_mib'] * MIB <= fits_gb * 1e9}
 
 
 def _beside(subject: Subject, ours: Ours, peers: Sequence[str], repeat: int, brief: bool,

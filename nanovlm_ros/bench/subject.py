@@ -67,8 +67,9 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
     checkpoint = open_checkpoint(
         model, options['revision'], options['trust_pickle'], progress)
     quantization = QUANTIZATIONS[options['quantization']]
-    if options['mlc_weights']:
-        folder = load_mlc_folder(Path(options['mlc_weights']).expanduser(), progress)
+    converted = options['mlc_weights'] or checkpoint.converted
+    if converted:
+        folder = load_mlc_folder(Path(converted).expanduser(), progress)
         checkpoint, quantization = replace(checkpoint, llm=folder.llm), folder.quantization
     return Subject(
         checkpoint, _shape(checkpoint, quantization, options['device']),

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, List, Sequence
 OURS = 'nanovlm'
 # What is measured, by the beginning of its name; `{}` are the numbers in it.
 LABELS = (
-    (r'preprocess', 'image to pixels'), (r'vision', 'tower and projector, an image'),
+    (r'preprocess', 'image to pixels'), (r'vision', 'tower and projector'),
     (r'frame', 'a frame: vision and prefill'),
     (r'window_(\d+)', 'a new frame in a window of {}'),
     (r'prefill_(\d+)', 'prefill {} rows'), (r'decode_(\d+)', 'decode, context {}'),
@@ -35,21 +35,28 @@ def render(result: Dict[str, Any]) -> str:
 
 
 def overview(models: Sequence[Dict[str, Any]]) -> str:
-    """Return one line a model."""
-    lines = [['', 'load', 'GPU MiB', 'host MiB', 'vision', 'prefill 256', 'prefill 1024',
-              'decode', 'tokens/s', 'of the floor']]
+    """Return one line a model; those that were measured otherwise than the first have gaps."""
+    names = next((_overviewed(m['measured']) for m in models if 'measured' in m), [])
+    decode = names[-1] if names else ''
+    lines = [['', 'load', 'told MiB', 'GPU MiB', 'host MiB', *map(_label, names), 'a second',
+              'of the floor']]
     for model in models:
         if 'error' in model:
             lines.append([model['name'], model['error']])
             continue
         measured, memory = model['measured'], model['memory']
-        decode = _first(measured, 'decode_')
         lines.append([
-            model['name'], f'{model["load_s"]} s', str(memory.get('gpu_mib', '-')),
-            str(memory['resident_mib']), _value(measured.get('vision')),
-            *(_value(entry) for entry in _all(measured, 'prefill_', 2)),
-            _value(decode), _rate(1, decode), _share(model['floor'], decode)])
+            model['name'], f'{model["load_s"]} s',
+            *(str(memory.get(key, '-')) for key in ('told_mib', 'gpu_mib', 'resident_mib')),
+            *(_value(measured.get(name)) for name in names), _rate(1, measured.get(decode)),
+            _share(model['floor'], measured.get(decode))])
     return columns(lines)
+
+
+def _overviewed(measured: Dict[str, Any]) -> List[str]:
+    """Return the names of what an overview shows, the first decoding last."""
+    decodes = [name for name in measured if re.fullmatch(r'decode_\d+', name)]
+    return [name for name in measured if re.fullmatch(r'vision|prefill_\d+', name)] + decodes[:1]
 
 
 def columns(lines: Iterable[Sequence[str]]) -> str:
@@ -105,7 +112,7 @@ def _sentences(model: Dict[str, Any]) -> List[str]:
     if 'fits' in memory:
         found.append(f'{memory["in_all_mib"]} MiB in all, of {memory["asked_gb"]:g} GB: '
                      f'{"fits" if memory["fits"] else "does not fit"}')
-    decode = _first(model['measured'], 'decode_')
+    decode = model['measured'].get(_overviewed(model['measured'])[-1])
     found.append(f'floor of decoding: {floor["weights_mib"]} MiB of weights at '
                  f'{floor["bandwidth_gb_s"]} GB/s take {floor["ms"]} ms; reached: '
                  f'{_share(floor, decode)}')
@@ -143,17 +150,11 @@ def _per_second(name: str, entry: Dict[str, Any]) -> str:
 
 
 def _rate(count: int, entry) -> str:
-    return f'{count / entry["median"] * 1000:.4g}' if entry else '-'
+    if not entry:
+        return '-'
+    rate = count / entry['median'] * 1000
+    return f'{rate:,.0f}' if rate >= 1000 else f'{rate:.4g}'
 
 
 def _share(floor: Dict[str, Any], decode) -> str:
     return f'{floor["ms"] / decode["median"]:.0%}' if decode else '-'
-
-
-def _all(measured: Dict[str, Any], beginning: str, count: int) -> list:
-    found = [entry for name, entry in measured.items() if re.fullmatch(rf'{beginning}\d+', name)]
-    return (found + [None] * count)[:count]
-
-
-def _first(measured: Dict[str, Any], beginning: str):
-    return _all(measured, beginning, 1)[0]

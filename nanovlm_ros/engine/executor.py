@@ -23,14 +23,14 @@ from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.types import ERROR, Answer, ErrorCode, NanoVlmError, Query, TextChunk
 
 LOG = logging.getLogger(__name__)
-PREFILL_CHUNK = 128  # rows
 
 
 class MlcExecutor:
     """Runs queries on one thread of its own; every public method may be called from any."""
 
     def __init__(self, load: Callable, *, queue_size: int = 8, max_sequences: int = 4,
-                 prefill_chunk: int = PREFILL_CHUNK):
+                 prefill_chunk: int = 0):
+        """`prefill_chunk` is in rows of prompts a step; 0 leaves it to the model."""
         self._load = load
         self._limits = {'max_sequences': max_sequences, 'prefill_chunk': prefill_chunk}
         self._queue, self._watched = RequestQueue(queue_size), Watched()
@@ -170,6 +170,7 @@ class MlcExecutor:
         except BaseException as error:
             self._loaded.set_exception(error)  # start() raises it
             return
+        self._limits['prefill_chunk'] = self._limits['prefill_chunk'] or model.prefill_chunk
         scheduler = self._scheduler = Scheduler(
             model, self._queue, self._watched, self._meter, self._changed, self._end,
             **self._limits)

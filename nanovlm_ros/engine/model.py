@@ -27,6 +27,7 @@ from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 KEPT_PREFIXES = 32  # finished sequences that new prompts are compared with
 WORTH_WAITING = 16  # rows that a prompt waits for rather than run them itself
 NO_LIMIT = 1 << 30  # rows
+PREFILL_CHUNK = {'cpu': 128, 'cuda': 1024}  # rows that a step may take: some tens of ms
 
 
 class VisionLanguageModel:
@@ -46,6 +47,7 @@ class VisionLanguageModel:
         """
         self.name, self.device = checkpoint.name, device.type  # 'cpu' or 'cuda'
         self.context_length = context_length
+        self.prefill_chunk = PREFILL_CHUNK[device.type]
         self.tokenizer = Tokenizer(checkpoint.llm_folder)
         self.template = template or choose_template(
             checkpoint.llm['model_type'], self.tokenizer.has)

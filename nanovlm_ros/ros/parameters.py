@@ -117,8 +117,8 @@ TABLE = (
     Row('window.max_rolls', 0, 'Frames that a rolling window drops before a fresh one takes its '
         'place; 0: it drops none, grows to window.frames and goes on with its newer half.',
         0, 1 << 20),
-    Row('prefill_chunk', 128, 'Rows of prompts in one step: a long prompt keeps running answers '
-        'waiting for no more [tokens].', 1, 1 << 16),
+    Row('prefill_chunk', 0, 'Rows of prompts in one step: a long prompt keeps running answers '
+        'waiting for no more; 0: 128 on a CPU, 1024 on a GPU [tokens].', 0, 1 << 16),
     Row('queue_size', 8, 'Requests that may wait.', 1, 1024),
     Row('ask_timeout', 30.0, 'Longest time to the reply of ~/ask [s].', 0.1, 3600, dynamic=True),
     Row('generate_timeout', 120.0, 'Longest time to the result of ~/generate [s].',
