@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each quantisation does to the logits, against float32 weights in the same engine.
 
+With 4-bit weights the activations are float32 or int8.
+
     python -m training.quantization_error [--model FOLDER] [--prompts 40] [--tokens 32]
 
 The float32 model answers questions about held-out pictures, greedily. The others read the same
@@ -19,6 +21,7 @@ import numpy as np
 from nanovlm_ros.engine.loader import load
 from nanovlm_ros.engine.model import VisionLanguageModel
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.mlc.shape import ACTIVATIONS, FLOAT32
 from nanovlm_ros.models.prompt import Turn
 from nanovlm_ros.types import Frame
 from training.evaluate import held_out
@@ -77,17 +80,21 @@ def questions(prompts: int) -> list[Turn]:
 
 def compare(model: str, prompts: int,
             tokens: int) -> tuple[dict[str, Difference], np.ndarray]:
-    """Differences by quantisation, and the logits of the reference."""
+    """Differences by quantisation and activations, and the logits of the reference."""
     turns = questions(prompts)
-    answers, expected = _logits(model, REFERENCE, turns, [None] * len(turns), tokens)
-    differences = {name: Difference.between(_logits(model, name, turns, answers, tokens)[1],
-                                            expected)
-                   for name in QUANTIZATIONS if name != REFERENCE}
+    answers, expected = _logits(model, REFERENCE, FLOAT32, turns, [None] * len(turns), tokens)
+    differences = {}
+    for q in QUANTIZATIONS.values():
+        for activations in ACTIVATIONS if q.quantized else (FLOAT32,):
+            if q.name != REFERENCE:
+                logits = _logits(model, q.name, activations, turns, answers, tokens)[1]
+                differences[f'{q.name}, {activations}'] = Difference.between(logits, expected)
     return differences, expected
 
 
-def _logits(folder: str, quantization: str, turns: list[Turn], answers: list, tokens: int):
-    model = load(folder, quantization=quantization)
+def _logits(folder: str, quantization: str, activations: str, turns: list[Turn], answers: list,
+            tokens: int):
+    model = load(folder, quantization=quantization, activations=activations)
     said = [read(model, turn, answer, tokens) for turn, answer in zip(turns, answers)]
     model.close()
     return [answer for answer, _ in said], np.concatenate([rows for _, rows in said])
@@ -95,8 +102,9 @@ def _logits(folder: str, quantization: str, turns: list[Turn], answers: list, to
 
 def table(differences: dict[str, Difference]) -> str:
     """The differences in Markdown."""
-    lines = ['| quantization | max abs | mean abs | mean KL [nats] | max KL [nats] | top-1 [%] |',
-             '|---|---|---|---|---|---|']
+    lines = [
+        '| weights, activations | max abs | mean abs | mean KL [nats] | max KL [nats] | top-1 [%] |',
+        '|---|---|---|---|---|---|']
     lines += [f'| {name} | {d.max_abs:.4f} | {d.mean_abs:.5f} | {d.mean_kl:.2e} | {d.max_kl:.2e} '
               f'| {d.top1:.2f} |' for name, d in differences.items()]
     return '\n'.join(lines)

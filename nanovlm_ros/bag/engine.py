@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Mapping, Sequence
 
 from nanovlm_ros.bag.questions import Question
+from nanovlm_ros.mlc.shape import INT8
 from nanovlm_ros.types import NanoVlmError
 
 BLOCK = 1 << 20  # bytes of a file that are read at once
-DEFAULTS = {'quantization': 'q4f16_1', 'context_length': 0}
+DEFAULTS = {'quantization': 'q4f16_1', 'activations': INT8, 'context_length': 0}
 
 
 def no_progress() -> ContextManager:

@@ -72,14 +72,14 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
         folder = load_mlc_folder(Path(converted).expanduser(), progress)
         checkpoint, quantization = replace(checkpoint, llm=folder.llm), folder.quantization
     return Subject(
-        checkpoint, _shape(checkpoint, quantization, options['device']),
+        checkpoint, _shape(checkpoint, quantization, options['device'], options['activations']),
         options['context_length'] or checkpoint.positions, max_sequences,
         model or DEMO_MODEL, lambda: load(
             model, progress=progress, max_sequences=max_sequences, **options), progress)
 
 
-def random_subject(model: Published, *, quantization: str, device: str, context_length: int,
-                   max_sequences: int, progress: Progress) -> Subject:
+def random_subject(model: Published, *, quantization: str, device: str, activations: str,
+                   context_length: int, max_sequences: int, progress: Progress) -> Subject:
     """Return a model of published dimensions; nothing of it is read from a disk.
 
     Raises INVALID_REQUEST for a context longer than the model's.
@@ -94,7 +94,7 @@ def random_subject(model: Published, *, quantization: str, device: str, context_
             ErrorCode.INVALID_REQUEST,
             f'context_length is {context}, but {model.name} has {known.positions} positions; '
             'set it to that or less.')
-    shape = _shape(known, QUANTIZATIONS[quantization], device)
+    shape = _shape(known, QUANTIZATIONS[quantization], device, activations)
 
     def assembled():
         with random_checkpoint(model) as checkpoint:
@@ -104,5 +104,7 @@ def random_subject(model: Published, *, quantization: str, device: str, context_
                    assembled if model.vision else None, progress)
 
 
-def _shape(checkpoint: Checkpoint, quantization: Quantization, device: str) -> DecoderShape:
-    return checkpoint.shape(quantization).on(choose_device(device, quantization.name))
+def _shape(checkpoint: Checkpoint, quantization: Quantization, device: str, activations: str
+           ) -> DecoderShape:
+    return checkpoint.shape(quantization).on(
+        choose_device(device, quantization.name), activations)

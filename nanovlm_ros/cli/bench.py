@@ -123,7 +123,8 @@ def _subject(arguments, progress, max_sequences: int):
     if arguments.random_weights:
         return random_subject(
             find_published(arguments.shape[0]), quantization=arguments.quantization,
-            device=arguments.device, context_length=arguments.context_length,
+            device=arguments.device, activations=arguments.activations,
+            context_length=arguments.context_length,
             max_sequences=max_sequences, progress=progress)
     return model_subject(arguments.model, options, max_sequences, progress)
 
@@ -131,6 +132,7 @@ def _subject(arguments, progress, max_sequences: int):
 def _passed_on(arguments) -> list:
     """Return the arguments of a process that measures one of several shapes."""
     passed = ['--quantization', arguments.quantization, '--device', arguments.device,
+              '--activations', arguments.activations,
               '--context-length', str(arguments.context_length),
               '--max-sequences', str(arguments.max_sequences),
               '--repeat', str(arguments.repeat)]

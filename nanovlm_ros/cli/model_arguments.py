@@ -6,6 +6,7 @@ import logging
 from nanovlm_ros.engine.device import AUTO, DEVICES
 from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 
 
 def add_model_arguments(parser) -> None:
@@ -29,6 +30,8 @@ def add_model_arguments(parser) -> None:
                              '(default: %(default)s)')
     parser.add_argument('--quantization', default='q4f16_1', choices=QUANTIZATIONS,
                         help='how weights are stored (default: %(default)s)')
+    parser.add_argument('--activations', default=INT8, choices=ACTIVATIONS,
+                        help='what 4-bit weights multiply with on a CPU (default: %(default)s)')
     parser.add_argument('--context-length', '--max-context-len', type=int, default=0,
                         metavar='TOKENS',
                         help='of prompt and answer (default: as the model was trained)')
@@ -60,7 +63,7 @@ def load_options(arguments) -> dict:
     """Return what the arguments say to `engine.loader.load`, beside the model."""
     return {name: getattr(arguments, name) for name in (
         'revision', 'device', 'trust_pickle', 'mlc_weights', 'chat_template', 'vision_scaling',
-        'quantization', 'context_length')}
+        'quantization', 'activations', 'context_length')}
 
 
 class Progress:

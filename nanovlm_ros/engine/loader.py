@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
 from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device, torch_device
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
 if TYPE_CHECKING:
@@ -23,22 +24,24 @@ SCALINGS = (AUTO, 'resize', 'pad', 'crop')
 
 
 def load(model: str = '', *, revision: str = '', device: str = AUTO,
-         quantization: str = 'q4f16_1', context_length: int = 0, max_sequences: int = 4,
-         chat_template: str = '', vision_scaling: str = AUTO, trust_pickle: bool = False,
-         mlc_weights: str = '', progress: Progress = lambda stage, done, total: None
+         quantization: str = 'q4f16_1', activations: str = INT8, context_length: int = 0,
+         max_sequences: int = 4, chat_template: str = '', vision_scaling: str = AUTO,
+         trust_pickle: bool = False, mlc_weights: str = '',
+         progress: Progress = lambda stage, done, total: None
          ) -> 'VisionLanguageModel':
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
 
     `model` is a folder, the name of a model on the Hugging Face hub (at `revision`), or '' for
     the one that ships. `device` is cpu, cuda, or auto: a GPU if there is one that can run the
-    model. `context_length` 0 takes the length the model was trained for.
-    `chat_template` and `vision_scaling` replace what the model was trained with: a template's
-    name or JSON file, and resize, pad or crop (which also switch tiles off). `mlc_weights` is a
-    folder of weights in MLC's format, for the language model, and its quantization is taken; so
-    is that of a folder that `nanovlm compile --output` made.
-    Pickles are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
+    model. `activations` is what 4-bit weights multiply with on a CPU, int8 or float32; other
+    weights always multiply with float32. `context_length` 0 takes the length the model was
+    trained for. `chat_template` and `vision_scaling` replace what the model was trained with: a
+    template's name or JSON file, and resize, pad or crop (which also switch tiles off).
+    `mlc_weights` is a folder of weights in MLC's format, for the language model, and its
+    quantization is taken; so is that of a folder that `nanovlm compile --output` made. Pickles
+    are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
     """
-    _check(device, quantization, context_length, max_sequences, vision_scaling)
+    _check(device, quantization, activations, context_length, max_sequences, vision_scaling)
     prepare_libraries()
     from nanovlm_ros.engine.build import packed_weights
     from nanovlm_ros.engine.interrupt import guarded
@@ -70,7 +73,7 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
             ErrorCode.INVALID_REQUEST,
             f'context_length is {context}, but {checkpoint.name} was trained for '
             f'{checkpoint.positions} positions; set it to that or less.')
-    shape = checkpoint.shape(chosen).on(place)
+    shape = checkpoint.shape(chosen).on(place, activations)
     return assemble(
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
             checkpoint, shape, progress),
@@ -182,7 +185,8 @@ def _prefixes():
     return [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]
 
 
-def _check(device, quantization, context_length, max_sequences, vision_scaling) -> None:
+def _check(device, quantization, activations, context_length, max_sequences, vision_scaling
+           ) -> None:
     if vision_scaling not in SCALINGS:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
@@ -196,6 +200,10 @@ def _check(device, quantization, context_length, max_sequences, vision_scaling) 
             ErrorCode.INVALID_REQUEST,
             f'The quantization {quantization!r} is unknown; use one of '
             f'{", ".join(QUANTIZATIONS)}.')
+    if activations not in ACTIVATIONS:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'activations is {activations!r}; use one of {", ".join(ACTIVATIONS)}.')
     if context_length < 0 or max_sequences < 1:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,

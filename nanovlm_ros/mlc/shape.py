@@ -10,6 +10,7 @@ from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
 Parameters = Dict[str, Tuple[Tuple[int, ...], str]]
 
 RMS_NORM, LAYER_NORM = 'rms_norm', 'layer_norm'
+ACTIVATIONS = FLOAT32, INT8 = 'float32', 'int8'
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,22 @@ class DecoderShape:
     rotary_dim: int = 0           # dimensions of a head that are rotated; 0: all
     cache_dtype: str = 'float32'  # of the K/V pool
     device: str = 'cpu'           # or 'cuda': whose kernels run, and lay out the weights
+    activations: str = FLOAT32    # what 4-bit matrices multiply with on the CPU; or INT8
 
     @property
     def rotated(self) -> int:
         """Dimensions of a head that are rotated."""
         return self.rotary_dim or self.head_dim
 
-    def on(self, device: str) -> 'DecoderShape':
-        """Return the same decoder for the kernels of a device; on CUDA K and V are float16."""
-        return self if device == 'cpu' else replace(self, device=device, cache_dtype='float16')
+    def on(self, device: str, activations: str = FLOAT32) -> 'DecoderShape':
+        """Return the same decoder for the kernels of a device.
+
+        On CUDA K and V are float16; on a CPU, 4-bit matrices multiply with `activations`.
+        """
+        if device == 'cpu':
+            return replace(self, activations=activations if self.quantization.quantized
+                           else FLOAT32)
+        return replace(self, device=device, cache_dtype='float16')
 
     def to_json(self) -> Dict[str, Any]:
         """Return a dictionary for `from_json`."""

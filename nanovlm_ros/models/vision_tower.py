@@ -136,7 +136,9 @@ class VisionTower(nn.Module):
         return self.shape.patches + (self.shape.clip and self.keep_class_token)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """pixels (n, 3, size, size), normalised, of the type of the weights -> features (n, tokens, hidden)."""
+        """pixels (n, 3, size, size), normalised -> features (n, tokens, hidden), both of the type
+        of the weights.
+        """
         x = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
         if self.shape.clip:
             x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1)

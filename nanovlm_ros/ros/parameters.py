@@ -15,6 +15,7 @@ from nanovlm_ros.engine.device import AUTO, DEVICES
 from nanovlm_ros.engine.events import parse_rules
 from nanovlm_ros.engine.loader import SCALINGS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 from nanovlm_ros.types import GenerationConfig
 
 SHOWN = 60  # characters of a wrong value
@@ -84,6 +85,8 @@ TABLE = (
         'CPU.', choices=DEVICES),
     Row('quantization', 'q4f16_1', 'How the language model\'s weights are stored.',
         choices=tuple(QUANTIZATIONS)),
+    Row('activations', INT8, 'What 4-bit weights multiply with on a CPU: int8 is faster, float32 '
+        'exact.', choices=ACTIVATIONS),
     Row('context_length', 0, 'Tokens of prompt and answer; 0: as the model was trained.',
         0, 1 << 20),
     Row('max_sequences', 4, 'Requests that are answered together.', 1, 64),

@@ -203,13 +203,13 @@ def test_the_flags_of_the_model_reach_the_loader(monkeypatch):
         return FakeModel()
 
     monkeypatch.setattr('nanovlm_ros.engine.loader.load', load)
-    flags = ['--model', '/m', '--quantization', 'q0f32', '--max-context-len', 512,
-             '--chat-template', 'llama_3', '--vision-scaling', 'pad']
+    flags = ['--model', '/m', '--quantization', 'q0f32', '--activations', 'float32',
+             '--max-context-len', 512, '--chat-template', 'llama_3', '--vision-scaling', 'pad']
     assert chat('x') == chat('x', options=flags) == 0
     (bare, usual), (model, options) = loads
     assert (bare, model) == ('', '/m') and usual['max_sequences'] == 1
-    wanted = {'quantization': 'q0f32', 'context_length': 512, 'chat_template': 'llama_3',
-              'vision_scaling': 'pad', 'max_sequences': 1}
+    wanted = {'quantization': 'q0f32', 'activations': 'float32', 'context_length': 512,
+              'chat_template': 'llama_3', 'vision_scaling': 'pad', 'max_sequences': 1}
     assert {name: options[name] for name in wanted} == wanted
 
 

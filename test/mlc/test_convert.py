@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import plain
 import pytest
 import torch
 from decoders import HIDDEN, VOCAB, checkpoint_tensors, small_shape, write_folder
@@ -20,7 +21,7 @@ from nanovlm_ros.mlc.convert import check_sources, convert_decoder, write_weight
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
 from nanovlm_ros.mlc.mlc_layout import decoder_groups, stored_parameters
 from nanovlm_ros.mlc.mlc_writer import MlcWriter
-from nanovlm_ros.mlc.packing import QUANTIZATIONS, pack_embedding, pack_linear
+from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.repack import PackedWeights
 from nanovlm_ros.models.layouts import open_model_folder
 from nanovlm_ros.models.weights import open_weights
@@ -32,13 +33,13 @@ SMALL_SHARD = 4000  # bytes: many shards, and tensors larger than one
 
 
 def whole_matrices(shape, read, tied=False):
-    """The library's parameters in the plain way: all of a matrix at once, by `packing`."""
-    def linear(name, *sources, layout=pack_linear):
+    """The library's parameters in the plain way."""
+    def linear(name, *sources, layout=plain.matrix):
         weight = np.concatenate([read(f'{source}.weight') for source in sources])
         return {f'{name}.{part}': array
                 for part, array in layout(weight, shape.quantization).items()}
 
-    made = linear('embedding', 'model.embed_tokens', layout=pack_embedding)
+    made = linear('embedding', 'model.embed_tokens', layout=plain.table)
     for i in range(shape.layers):
         ours, theirs = f'layers.{i}.', f'model.layers.{i}.'
         made |= {ours + 'attention_norm.weight': read(theirs + 'input_layernorm.weight'),

@@ -2,39 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every kernel against numpy in float64."""
 import numpy as np
+import plain
 import pytest
 
 tvm = pytest.importorskip('tvm', reason='kernels are compiled by apache-tvm')
 if not hasattr(tvm, 'compile'):
     pytest.skip('TVM was loaded without its compiler', allow_module_level=True)
 
+import compiled  # noqa: E402
+from compiled import normal  # noqa: E402
+
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.attention import append_rows, attention  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.elementwise import (  # noqa: E402
     embedding, layer_norm, rms_norm, silu_mul)
 from nanovlm_ros.mlc.kernels.cpu.linear import linear  # noqa: E402
-from nanovlm_ros.mlc.packing import (  # noqa: E402
-    QUANTIZATIONS, pack_embedding, pack_linear, round_trip)
+from nanovlm_ros.mlc.packing import QUANTIZATIONS, round_trip  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 
 
 def build(kernel):
-    """Compile a PrimFunc; return a function over numpy arrays that gives back the last one."""
-    module = tvm.IRModule({'main': kernel.with_attr('global_symbol', 'main')})
-    compiled = tvm.compile(module, target=host_target())['main']
-
-    def call(*arguments):
-        tensors = [tvm.runtime.tensor(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a
-                   for a in arguments]
-        compiled(*tensors)
-        return tensors[-1].numpy()
-
-    return call
-
-
-def normal(*shape):
-    return RANDOM.standard_normal(shape).astype(np.float32)
+    return compiled.build(kernel, host_target())
 
 
 @pytest.mark.parametrize('name', QUANTIZATIONS)
@@ -44,7 +33,7 @@ def test_linear_matches_numpy_for_every_row_count(name, accumulate):
     n, k = 48, 96
     weight = normal(n, k)
     run = build(linear(n, k, quantization.weight, quantization.scale, accumulate))
-    packed = pack_linear(weight, quantization).values()
+    packed = plain.matrix(weight, quantization).values()
     for m in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31]:  # all mixes of tiles of 8, 4, 2 and 1
         x, before = normal(m, k), normal(m, n)
         expected = x.astype(np.float64) @ round_trip(weight, quantization).T
@@ -57,7 +46,7 @@ def test_embedding_takes_rows(name):
     quantization = QUANTIZATIONS[name]
     table, ids = normal(64, 96), np.array([3, 63, 0, 3], np.int32)
     run = build(embedding(64, 96, quantization.weight, quantization.scale))
-    rows = run(ids, *pack_embedding(table, quantization).values(), normal(4, 96))
+    rows = run(ids, *plain.table(table, quantization).values(), normal(4, 96))
     np.testing.assert_allclose(rows, round_trip(table, quantization)[ids], rtol=1e-6)
 
 

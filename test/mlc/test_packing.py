@@ -1,11 +1,12 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Quantisation and weight layouts."""
+"""Quantisation, and the layout in which the CPU kernels read weights."""
 import numpy as np
 import pytest
 
-from nanovlm_ros.mlc.packing import (
-    QUANTIZATIONS, dequantize, pack_linear, pack_words, quantize, round_trip)
+from nanovlm_ros.mlc.convert import nibbles
+from nanovlm_ros.mlc.kernels.cpu.layout import lanes_last
+from nanovlm_ros.mlc.packing import QUANTIZATIONS, dequantize, quantize, round_trip
 
 RANDOM = np.random.default_rng(0)
 
@@ -24,20 +25,18 @@ def test_a_group_of_zeros_stays_zero():
     assert not round_trip(np.zeros((16, 32), np.float32), QUANTIZATIONS['q4f16_1']).any()
 
 
-def test_a_word_holds_eight_columns_from_the_low_nibble_up():
-    q = np.array([[1, -1, 7, -7, 0, 2, 3, 4]], np.int8)
-    word = int(pack_words(q).view(np.uint32)[0, 0])
-    nibbles = [(word >> 4 * i) & 15 for i in range(8)]
-    assert [n - 16 if n > 7 else n for n in nibbles] == q[0].tolist()
+def test_a_word_holds_four_columns_in_its_low_nibbles_and_those_16_further_in_its_high_ones():
+    q = np.zeros((16, 64), np.int8)
+    q[3, 36:40], q[3, 52:56] = [1, -1, 7, -7], [0, 2, 3, 4]
+    words = lanes_last(nibbles(q), words=True)
+    assert words.shape == (1, 8, 16) and words.dtype == np.int32
+    word = words[0, 5, 3:4].view(np.uint8)
+    assert (word & 15).tolist() == [8, 6, 14, 0] and (word >> 4).tolist() == [7, 9, 10, 11]
+    assert (np.delete(words.reshape(8, 16), 5, axis=0) == 0x77777777).all()
 
 
 def test_sixteen_rows_lie_side_by_side():
     weight = RANDOM.standard_normal((32, 64)).astype(np.float32)
-    packed = pack_linear(weight, QUANTIZATIONS['q0f32'])['weight']
+    packed = lanes_last(weight, words=False)
     assert packed.shape == (2, 64, 16)
     assert packed[1, 5, 3] == weight[19, 5]
-
-
-def test_a_shape_that_does_not_fit_the_layout_is_refused():
-    with pytest.raises(ValueError, match='got 16 x 33'):
-        pack_linear(np.zeros((16, 33), np.float32), QUANTIZATIONS['q4f32_1'])

@@ -16,10 +16,12 @@ from math import gcd
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import exp2, fold, fold_max
+from nanovlm_ros.mlc.kernels.cpu.vector import exp2, exp2_of, fold, fold_max, transpose
 from nanovlm_ros.mlc.packing import BLOCK, LANES
 
 LOG2E = 1.4426950408889634
+QUERIES = 4  # that share a register of keys or values
+STRIP = 5    # registers of values at once, at most: times QUERIES, they fit 32
 
 
 def _lanes(count):
@@ -72,6 +74,9 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
     rest = head_dim - rotary_dim  # dimensions that are not rotated
     width, rest_width = _lanes(half), _lanes(rest)
     scale = head_dim ** -0.5 * LOG2E  # softmax in powers of 2
+    most = BLOCK * group  # queries that share the keys
+    vectors = head_dim // LANES
+    strip = max(n for n in range(1, STRIP + 1) if vectors % n == 0)
 
     @T.inline
     def rotate(to, at, x, cos, sin, position, factor):
@@ -89,6 +94,103 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
             for v in T.vectorized(rest_width):
                 to[at + rotary_dim + j * rest_width + v] = (
                     factor * x[rotary_dim + j * rest_width + v])
+
+    @T.inline
+    def product_by_key(q, query, row, score):
+        """Scores of a query with 16 keys that lie a row each."""
+        with T.sblock('product_by_key'):
+            T.reads()
+            T.writes()
+            lanes = T.sblock_alloc_buffer((LANES,), 'float32')
+            for j in T.serial(LANES):
+                for v in T.vectorized(LANES):
+                    lanes[v] = T.float32(0)
+                for d in T.unroll(vectors):
+                    for v in T.vectorized(LANES):
+                        lanes[v] = T.fma(query[q * head_dim + d * LANES + v],
+                                         row[j * head_dim + d * LANES + v], lanes[v])
+                fold(lanes)
+                score[q * LANES + j] = lanes[0]
+
+    @T.inline
+    def product(count, chains, first, query, key, score):
+        """Scores of `count` queries from `first` on, with 16 keys that lie a key a lane."""
+        # `chains` sums for a query hide the latency of the multiply-add.
+        with T.sblock('product'):
+            T.reads()
+            T.writes()
+            part = T.sblock_alloc_buffer((count * chains, LANES), 'float32')
+            for q in T.unroll(count * chains):
+                for v in T.vectorized(LANES):
+                    part[q, v] = T.float32(0)
+            for d in T.serial(head_dim // chains):
+                for c in T.unroll(chains):
+                    for q in T.unroll(count):
+                        for v in T.vectorized(LANES):
+                            part[q * chains + c, v] = T.fma(
+                                key[(d * chains + c) * LANES + v],
+                                query[(first + q) * head_dim + d * chains + c],
+                                part[q * chains + c, v])
+            for q in T.unroll(count):
+                for c in T.unroll(chains - 1):
+                    for v in T.vectorized(LANES):
+                        part[q * chains, v] = part[q * chains, v] + part[q * chains + c + 1, v]
+                for v in T.vectorized(LANES):
+                    score[(first + q) * LANES + v] = part[q * chains, v]
+
+    @T.inline
+    def soften(q, seen, score, peak, before, sums):
+        """Scores of a query to weights, by the largest so far; the others are worth less then."""
+        with T.sblock('soften'):
+            T.reads()
+            T.writes()
+            lanes = T.sblock_alloc_buffer((LANES,), 'float32')
+            scratch = T.sblock_alloc_buffer((LANES,), 'float32')
+            shrink = T.sblock_alloc_buffer((1,), 'float32')
+            # What lies past the row's own place weighs nothing, whatever is there.
+            for v in T.vectorized(LANES):
+                lanes[v] = T.Select(v < seen, score[q * LANES + v], T.float32(-1e30))
+            fold_max(lanes, scratch)
+            before[q] = peak[q] - T.max(scratch[0], peak[q])
+            peak[q] = T.max(scratch[0], peak[q])
+            for v in T.vectorized(LANES):
+                lanes[v] = lanes[v] - peak[q]
+            exp2(lanes, scratch)
+            for v in T.vectorized(LANES):  # exp2 stops at 2**-126
+                lanes[v] = T.Select(v < seen, lanes[v], T.float32(0))
+            shrink[0] = exp2_of(before[q])
+            before[q] = shrink[0]
+            for v in T.vectorized(LANES):
+                sums[q * LANES + v] = T.fma(sums[q * LANES + v], shrink[0], lanes[v])
+            for v in T.vectorized(LANES):
+                score[q * LANES + v] = lanes[v]
+
+    @T.inline
+    def weigh(count, first, score, value, before, total):
+        """total = total * before + weights V, for `count` queries from `first` on."""
+        for s in T.serial(vectors // strip):
+            with T.sblock('weigh'):
+                T.reads()
+                T.writes()
+                part = T.sblock_alloc_buffer((count * strip, LANES), 'float32')
+                for q in T.unroll(count):
+                    for d in T.unroll(strip):
+                        for v in T.vectorized(LANES):
+                            part[q * strip + d, v] = total[
+                                (first + q) * head_dim + (s * strip + d) * LANES + v] * before[
+                                    first + q]
+                for j in T.serial(LANES):
+                    for d in T.unroll(strip):
+                        for q in T.unroll(count):
+                            for v in T.vectorized(LANES):
+                                part[q * strip + d, v] = T.fma(
+                                    value[j * head_dim + (s * strip + d) * LANES + v],
+                                    score[(first + q) * LANES + j], part[q * strip + d, v])
+                for q in T.unroll(count):
+                    for d in T.unroll(strip):
+                        for v in T.vectorized(LANES):
+                            total[(first + q) * head_dim + (s * strip + d) * LANES + v] = part[
+                                q * strip + d, v]
 
     @T.prim_func(s_tir=True, private=True)
     def kernel(qkv_: T.handle, cos_: T.handle, sin_: T.handle, pool_: T.handle, table_: T.handle,
@@ -110,101 +212,89 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
         position = T.match_buffer(position_, (m,), 'int32')
         block = T.match_buffer(block_, (blocks, 2), 'int32')
         out = T.match_buffer(out_, (m, q_heads * head_dim), 'float32')
-        for work in T.parallel(blocks * kv_heads):
+        for work in T.parallel(kv_heads * blocks):
             with T.sblock('attention'):
                 T.reads()
                 T.writes()
                 raw = T.sblock_alloc_buffer((head_dim,), 'float32')
-                key = T.sblock_alloc_buffer((LANES * head_dim,), 'float32')
-                query = T.sblock_alloc_buffer((BLOCK * group * head_dim,), 'float32')
-                total = T.sblock_alloc_buffer((BLOCK * group * head_dim,), 'float32')
-                score = T.sblock_alloc_buffer((LANES,), 'float32')
-                weights = T.sblock_alloc_buffer((LANES,), 'float32')
+                row = T.sblock_alloc_buffer((LANES * head_dim,), 'float32')
+                key = T.sblock_alloc_buffer((head_dim * LANES,), 'float32')
+                value = T.sblock_alloc_buffer((LANES * head_dim,), 'float32')
+                query = T.sblock_alloc_buffer((most * head_dim,), 'float32')
+                total = T.sblock_alloc_buffer((most * head_dim,), 'float32')
+                score = T.sblock_alloc_buffer((most * LANES,), 'float32')
+                sums = T.sblock_alloc_buffer((most * LANES,), 'float32')
+                peak = T.sblock_alloc_buffer((most,), 'float32')
+                before = T.sblock_alloc_buffer((most,), 'float32')
                 lanes = T.sblock_alloc_buffer((LANES,), 'float32')
-                slot = T.sblock_alloc_buffer((LANES,), 'int32')
-                peak = T.sblock_alloc_buffer((BLOCK * group,), 'float32')
-                denominator = T.sblock_alloc_buffer((BLOCK * group,), 'float32')
-                shrink = T.sblock_alloc_buffer((1,), 'float32')
-                first: T.let[T.int64] = T.cast(block[work // kv_heads, 0], 'int64')
-                rows: T.let[T.int64] = T.cast(block[work // kv_heads, 1], 'int64')
-                h: T.let[T.int64] = work % kv_heads
+                # Threads get runs of `work`: later blocks see more rows, so that they go
+                # from both ends.
+                h: T.let[T.int64] = work // blocks
+                at: T.let[T.int64] = work % blocks
+                b: T.let[T.int64] = T.if_then_else(at % 2 == 0, at // 2, blocks - 1 - at // 2)
+                first: T.let[T.int64] = T.cast(block[b, 0], 'int64')
+                rows: T.let[T.int64] = T.cast(block[b, 1], 'int64')
                 last: T.let[T.int64] = T.cast(position[first], 'int64') + rows - 1
                 # 1. The queries of these rows and this group of heads, rotated and scaled.
                 for i in T.serial(rows):
                     for g in T.serial(group):
-                        for d in T.serial(head_dim // LANES):
+                        for d in T.serial(vectors):
                             for v in T.vectorized(LANES):
                                 raw[d * LANES + v] = qkv[
                                     first + i, (h * group + g) * head_dim + d * LANES + v]
                         rotate(query, (i * group + g) * head_dim, raw, cos, sin,
                                last - rows + 1 + i, T.float32(scale))
-                        for d in T.serial(head_dim // LANES):
+                        for d in T.serial(vectors):
                             for v in T.vectorized(LANES):
                                 total[(i * group + g) * head_dim + d * LANES + v] = T.float32(0)
+                        for v in T.vectorized(LANES):
+                            sums[(i * group + g) * LANES + v] = T.float32(0)
                         peak[i * group + g] = T.float32(-1e30)
-                        denominator[i * group + g] = T.float32(0)
                 for tile in T.serial(last // LANES + 1):
-                    # 2. Sixteen keys, rotated once for all rows of the block.
-                    for j in T.serial(T.min(T.int64(LANES), last + 1 - tile * LANES)):
-                        slot[j] = table[sequence[first], tile * LANES + j]
-                        for d in T.serial(head_dim // LANES):
-                            for v in T.vectorized(LANES):
-                                raw[d * LANES + v] = T.cast(
-                                    pool[layer, 0, slot[j], h, d * LANES + v], 'float32')
-                        rotate(key, j * head_dim, raw, cos, sin, tile * LANES + j, T.float32(1))
+                    # 2. Sixteen keys and values, once for all rows of the block.
+                    for j in T.serial(LANES):
+                        if tile * LANES + j <= last:
+                            slot: T.let[T.int32] = table[sequence[first], tile * LANES + j]
+                            for d in T.serial(vectors):
+                                for v in T.vectorized(LANES):
+                                    raw[d * LANES + v] = T.cast(
+                                        pool[layer, 0, slot, h, d * LANES + v], 'float32')
+                            rotate(row, j * head_dim, raw, cos, sin, tile * LANES + j,
+                                   T.float32(1))
+                            for d in T.serial(vectors):
+                                for v in T.vectorized(LANES):
+                                    value[j * head_dim + d * LANES + v] = T.cast(
+                                        pool[layer, 1, slot, h, d * LANES + v], 'float32')
+                        else:
+                            for d in T.serial(vectors):
+                                for v in T.vectorized(LANES):
+                                    value[j * head_dim + d * LANES + v] = T.float32(0)
+                    # 3. Scores, weights, and the weighted sum of the values.
+                    if rows * group < QUERIES:
+                        for q in T.serial(rows * group):
+                            product_by_key(q, query, row, score)
+                    else:
+                        for d in T.serial(vectors):
+                            transpose(key, d * LANES * LANES, row, d * LANES, head_dim)
+                        for q in T.serial(rows * group // QUERIES):
+                            product(QUERIES, 2, q * QUERIES, query, key, score)
+                        for q in T.serial(rows * group % QUERIES):
+                            product(1, 4, rows * group // QUERIES * QUERIES + q, query, key, score)
                     for q in T.serial(rows * group):
-                        # 3. Scores; what lies past the row's own place weighs nothing.
-                        seen: T.let[T.int64] = T.min(
-                            T.int64(LANES), last - rows + 2 + q // group - tile * LANES)
-                        for v in T.vectorized(LANES):
-                            weights[v] = T.float32(-1e30)
-                        for j in T.serial(seen):
-                            for v in T.vectorized(LANES):
-                                lanes[v] = T.float32(0)
-                            for d in T.serial(head_dim // LANES):
-                                for v in T.vectorized(LANES):
-                                    lanes[v] = T.fma(
-                                        query[q * head_dim + d * LANES + v],
-                                        key[j * head_dim + d * LANES + v], lanes[v])
-                            fold(lanes)
-                            weights[j] = lanes[0]
-                        # 4. Online softmax: rescale what was summed to the new maximum.
-                        for v in T.vectorized(LANES):
-                            score[v] = weights[v]
-                        fold_max(score, lanes)
-                        lanes[0] = T.max(lanes[0], peak[q])
-                        shrink[0] = T.exp2(peak[q] - lanes[0])
-                        peak[q] = lanes[0]
-                        for v in T.vectorized(LANES):
-                            score[v] = score[v] - peak[q]
-                        exp2(score, lanes)
-                        for v in T.vectorized(LANES):
-                            # exp2 stops at 2**-126: a masked row must weigh exactly nothing
-                            score[v] = T.if_then_else(
-                                weights[v] > T.float32(-1e29), score[v], T.float32(0))
-                        for v in T.vectorized(LANES):
-                            weights[v] = score[v]
-                        fold(score)
-                        denominator[q] = denominator[q] * shrink[0] + score[0]
-                        for d in T.serial(head_dim // LANES):
-                            for v in T.vectorized(LANES):
-                                total[q * head_dim + d * LANES + v] = (
-                                    total[q * head_dim + d * LANES + v] * shrink[0])
-                        # 5. The weighted sum of V.
-                        for j in T.serial(seen):
-                            for d in T.serial(head_dim // LANES):
-                                for v in T.vectorized(LANES):
-                                    total[q * head_dim + d * LANES + v] = T.fma(
-                                        weights[j],
-                                        T.cast(pool[layer, 1, slot[j], h, d * LANES + v],
-                                               'float32'),
-                                        total[q * head_dim + d * LANES + v])
+                        soften(q, T.cast(last - rows + 2 + q // group - tile * LANES, 'int32'),
+                               score, peak, before, sums)
+                    for q in T.serial(rows * group // QUERIES):
+                        weigh(QUERIES, q * QUERIES, score, value, before, total)
+                    for q in T.serial(rows * group % QUERIES):
+                        weigh(1, rows * group // QUERIES * QUERIES + q, score, value, before, total)
                 for i in T.serial(rows):
                     for g in T.serial(group):
-                        for d in T.serial(head_dim // LANES):
+                        for v in T.vectorized(LANES):
+                            lanes[v] = sums[(i * group + g) * LANES + v]
+                        fold(lanes)
+                        for d in T.serial(vectors):
                             for v in T.vectorized(LANES):
                                 out[first + i, (h * group + g) * head_dim + d * LANES + v] = (
-                                    total[(i * group + g) * head_dim + d * LANES + v]
-                                    / denominator[i * group + g])
+                                    total[(i * group + g) * head_dim + d * LANES + v] / lanes[0])
 
     return kernel

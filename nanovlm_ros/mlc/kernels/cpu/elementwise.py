@@ -6,7 +6,7 @@ from functools import lru_cache
 from tvm.script import tirx as T
 
 from nanovlm_ros.mlc.kernels.cpu.vector import exp2, fold
-from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES
+from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
 
 LOG2E = 1.4426950408889634
 
@@ -42,8 +42,9 @@ def embedding(vocab, k, weight_dtype, scale_dtype=''):
                         T.reads()
                         T.writes()
                         for i in T.unroll(NIBBLES):
-                            y[r, c * NIBBLES + i] = T.cast(T.shift_right(T.shift_left(
-                                table[ids[r], c], 28 - 4 * i), 28), 'float32') * T.cast(
+                            y[r, c * NIBBLES + i] = T.cast(
+                                (T.shift_right(table[ids[r], c], 4 * i) & 15) - ZERO,
+                                'float32') * T.cast(
                                     scale[ids[r], c * NIBBLES // GROUP], 'float32')
 
     return kernel

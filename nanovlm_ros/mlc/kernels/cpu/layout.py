@@ -1,9 +1,11 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How the CPU kernels want weights: 16 rows side by side, nibbles in two's complement.
+"""How the CPU kernels want weights: 16 rows side by side, a word of eight nibbles a row.
 
-MLC stores the columns of a row side by side and a 4-bit value as value + 7. Only whole
-words move and nibbles change their code, so that no value changes. numpy only.
+MLC stores the columns of a row side by side, eight in a word, as value + 7, and so do we in
+the embedding table. In a matrix a word holds four columns in the low nibbles of its bytes and
+the four that lie 16 further in the high ones: two operations then leave the bytes that an
+integer dot product takes. Only nibbles move, no value changes. numpy only, little-endian.
 """
 import numpy as np
 
@@ -12,6 +14,11 @@ from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, Quantization
 from nanovlm_ros.mlc.shape import Parameters
 
 BLOCK = 1 << 18  # bytes moved at a time: they stay in the processor's cache
+
+# Of each 16 bits: the four nibbles, in the low halves of four bytes.
+_FOURS = np.arange(1 << 16, dtype=np.uint32)
+_FOURS = (_FOURS & 0xFF) | (_FOURS & 0xFF00) << 8
+_FOURS = (_FOURS & 0x000F000F) | (_FOURS & 0x00F000F0) << 4
 
 
 def matrix_parameters(rows: int, columns: int, quantization: Quantization) -> Parameters:
@@ -35,36 +42,26 @@ def pack(group: Group, part: str, array: np.ndarray) -> np.ndarray:
     """Lay out one parameter of a matrix or of the embedding table."""
     words = array.dtype == np.uint32
     if group.name == 'embedding':
-        return recode(array) if words else array
+        return array.view(np.int32) if words else array
     return lanes_last(array, words)
 
 
-def recode(words: np.ndarray) -> np.ndarray:
-    """uint32 of eight nibbles, value + 7 each -> int32 of eight in two's complement."""
-    out = np.empty(words.shape, np.int32)
-    step = max(1, BLOCK // (4 * words.shape[1]))
-    for start in range(0, len(words), step):
-        out[start:start + step] = _twos_complement(words[start:start + step]).view(np.int32)
-    return out
-
-
 def lanes_last(matrix: np.ndarray, words: bool) -> np.ndarray:
-    """(n, c) -> (n / 16, c, 16): 16 rows side by side; `words` are recoded to int32."""
+    """(n, c) -> (n / 16, c, 16): 16 rows side by side; MLC's `words` become ours, int32."""
     n, c = matrix.shape
     out = np.empty((n // LANES, c, LANES), np.int32 if words else matrix.dtype)
     step = max(1, BLOCK // (LANES * c * matrix.itemsize))
     for start in range(0, n // LANES, step):
         block = matrix[start * LANES:(start + step) * LANES]
         if words:
-            block = _twos_complement(block).view(np.int32)
+            block = _interleave(block)
         out[start:start + step] = block.reshape(-1, LANES, c).transpose(0, 2, 1)
     return out
 
 
-def _twos_complement(words: np.ndarray) -> np.ndarray:
-    """Add 9 to each nibble modulo 16: value + 7 becomes value."""
-    # + 1 among the low three bits, whose carry stops at the top one; + 8 turns the top one.
-    out = words & np.uint32(0x77777777)
-    out += np.uint32(0x11111111)
-    out ^= ~words & np.uint32(0x88888888)
-    return out
+def _interleave(words: np.ndarray) -> np.ndarray:
+    """MLC's words (n, columns / 8) -> ours, int32."""
+    n, c = words.shape
+    fours = _FOURS[np.ascontiguousarray(words).view(np.uint16)].reshape(
+        n, c * NIBBLES // GROUP, 2, GROUP // NIBBLES)  # row, group, half of the group, four
+    return (fours[:, :, 0] | fours[:, :, 1] << 4).reshape(n, c).view(np.int32)

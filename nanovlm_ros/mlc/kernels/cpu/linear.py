@@ -5,15 +5,21 @@
 One thread takes 16 rows of W at a time, a row a lane, so that nothing is ever
 summed across lanes. Rows of x go through in tiles of 8 that share the unpacking
 of the weights; what is left over goes through in tiles of 4, 2 and 1.
-Layouts are those of `nanovlm_ros.mlc.packing`.
+Layouts are those of `kernels.cpu.layout`.
 """
 from functools import lru_cache
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES
+from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
 
+WORDS = GROUP // NIBBLES  # of a group
 TILE = 8  # rows of x: their 8 sums and the unpacked weights fit 32 vector registers
+
+
+def column_of(j, i):
+    """Column of a group that nibble i of word j holds, see `kernels.cpu.layout`."""
+    return i % 2 * (GROUP // 2) + j * 4 + i // 2
 
 
 @lru_cache
@@ -26,13 +32,12 @@ def linear(n, k, weight_dtype, scale_dtype='', accumulate=False):
     blocks, groups = n // LANES, k // GROUP
     quantized = weight_dtype == 'int4'
 
-    def weight_at(weight, block, column, i, lane):
-        """Expression for W[block * 16 + lane, column * 8 + i] (unscaled) as float32."""
+    def weight_at(weight, block, g, j, i, lane):
+        """Expression for W[block * 16 + lane, g * 32 + column_of(j, i)], unscaled, as float32."""
         if not quantized:
-            return T.cast(weight[block, column * NIBBLES + i, lane], 'float32')
-        # The two shifts leave nibble i, sign-extended.
-        word = weight[block, column, lane]
-        return T.cast(T.shift_right(T.shift_left(word, 28 - 4 * i), 28), 'float32')
+            return T.cast(weight[block, g * GROUP + column_of(j, i), lane], 'float32')
+        code = T.shift_right(weight[block, g * WORDS + j, lane], 4 * i) & 15
+        return T.cast(code - ZERO, 'float32')
 
     def scale_at(scale, block, group, lane):
         return T.cast(scale[block, group, lane], 'float32') if quantized else T.float32(1)
@@ -53,13 +58,13 @@ def linear(n, k, weight_dtype, scale_dtype='', accumulate=False):
                 for r in T.unroll(rows * chains):
                     for v in T.vectorized(LANES):
                         part[r, v] = T.float32(0)
-                for j in T.unroll(GROUP // NIBBLES):
+                for j in T.unroll(WORDS):
                     for i in T.unroll(NIBBLES):
                         for r in T.unroll(rows):
                             for v in T.vectorized(LANES):
                                 part[r * chains + i % chains, v] = T.fma(
-                                    weight_at(weight, block, g * (GROUP // NIBBLES) + j, i, v),
-                                    x[first + r, g * GROUP + j * NIBBLES + i],
+                                    weight_at(weight, block, g, j, i, v),
+                                    x[first + r, g * GROUP + column_of(j, i)],
                                     part[r * chains + i % chains, v])
                 for r in T.unroll(rows):
                     for c in T.unroll(chains):

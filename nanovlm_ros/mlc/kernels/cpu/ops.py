@@ -1,15 +1,24 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The operations of a decoder on a CPU: activations are float32."""
+"""The operations of a decoder on a CPU.
+
+Activations are float32 between the kernels; with `activations` int8 a 4-bit matrix gets
+them quantised, right before.
+"""
 from typing import Tuple
 
 from tvm import relax, tirx
 from tvm.relax.frontend.nn import Tensor, op
+from tvm.target import Target
 
 from nanovlm_ros.mlc.kernels.cpu.attention import append_rows, attention
+from nanovlm_ros.mlc.kernels.cpu.dot import best
 from nanovlm_ros.mlc.kernels.cpu.elementwise import embedding, layer_norm, rms_norm, silu_mul
 from nanovlm_ros.mlc.kernels.cpu.linear import linear
-from nanovlm_ros.mlc.shape import LAYER_NORM, DecoderShape
+from nanovlm_ros.mlc.kernels.cpu.linear_int8 import WORDS, linear_int8, quantize_rows
+from nanovlm_ros.mlc.packing import GROUP
+from nanovlm_ros.mlc.shape import INT8, LAYER_NORM, DecoderShape
+
 
 class Ops:
     """What a layer does to tensors of (m, columns); x is the residual stream, float32."""
@@ -19,6 +28,7 @@ class Ops:
     def __init__(self, shape: DecoderShape):
         self.shape = shape
         self._heads = (shape.q_heads, shape.kv_heads, shape.head_dim)
+        self._int8 = shape.quantization.quantized and shape.activations == INT8
 
     def embedding(self, table, ids: Tensor) -> Tensor:
         """Rows of a table, (m, hidden) float32."""
@@ -35,14 +45,14 @@ class Ops:
 
     def linear(self, matrix, x: Tensor) -> Tensor:
         """x W^T, (m, rows of W) float32."""
-        return op.tensor_ir_op(self._linear(matrix, False), 'linear',
-                               [x, *matrix.parameters()], _rows(x, matrix.rows))
+        return op.tensor_ir_op(self._linear(matrix, False), 'linear', [
+            self._factor(matrix, x), *matrix.parameters()], _rows(x, matrix.rows))
 
     head = linear
 
     def add(self, matrix, x: Tensor, into: Tensor) -> Tensor:
         """into += x W^T, in place."""
-        arguments = [x, *matrix.parameters(), into]
+        arguments = [self._factor(matrix, x), *matrix.parameters(), into]
         return op.tensor_ir_inplace_op(
             self._linear(matrix, True), 'linear_add', arguments, len(arguments) - 1,
             _rows(x, matrix.rows))
@@ -76,7 +86,18 @@ class Ops:
 
     def _linear(self, matrix, accumulate: bool):
         q = self.shape.quantization
+        if self._int8:
+            return linear_int8(matrix.rows, matrix.columns, q.scale, accumulate,
+                               best(Target.current()))
         return linear(matrix.rows, matrix.columns, q.weight, q.scale, accumulate)
+
+    def _factor(self, matrix, x: Tensor) -> Tensor:
+        """What a matrix is multiplied with: x, or x in int8."""
+        if not self._int8:
+            return x
+        return op.tensor_ir_op(
+            quantize_rows(matrix.columns), 'quantize_rows', [x], Tensor.placeholder(
+                (x.shape[0], matrix.columns // GROUP, WORDS), 'int32'))
 
 
 def _rows(like: Tensor, columns: int) -> Tensor:

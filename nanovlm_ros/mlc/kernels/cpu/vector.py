@@ -32,21 +32,73 @@ def exp2(x, scratch):
             'float32', T.shift_left(T.cast(scratch[v], 'int32') + 127, 23))
 
 
+def exp2_of(x):
+    """Expression for 2 ** x of a scalar in [-126, 126], clamped below; as `exp2`."""
+    clamped = T.max(x, T.float32(-126))
+    whole = T.nearbyint(clamped)
+    return _polynomial(clamped - whole) * T.reinterpret(
+        'float32', T.shift_left(T.cast(whole, 'int32') + 127, 23))
+
+
+def _exchanged(x, a, b, distance, upper):
+    """Expression for row `a` (or `b`: `upper`) after blocks of `distance` changed places."""
+    lanes = [(lane + LANES if upper else lane - distance + LANES) if lane & distance
+             else (lane + distance if upper else lane) for lane in range(LANES)]
+    return T.Shuffle([x[T.ramp(a * LANES, 1, LANES)], x[T.ramp(b * LANES, 1, LANES)]], lanes)
+
+
+@T.inline
+def exchange(row, other, distance):
+    for i in T.unroll(LANES // 2):
+        a = i // distance * 2 * distance + i % distance
+        other[T.ramp(0, 1, LANES)] = _exchanged(row, a, a + distance, distance, False)
+        row[T.ramp((a + distance) * LANES, 1, LANES)] = _exchanged(
+            row, a, a + distance, distance, True)
+        row[T.ramp(a * LANES, 1, LANES)] = other[T.ramp(0, 1, LANES)]
+
+
+@T.inline
+def transpose(to, start, x, first, stride):
+    """to[start + 16 i + j] = x[first + stride j + i] for i, j below 16."""
+    with T.sblock('transpose'):
+        T.reads()
+        T.writes()
+        row = T.sblock_alloc_buffer((LANES * LANES,), 'float32')
+        other = T.sblock_alloc_buffer((LANES,), 'float32')
+        for j in T.unroll(LANES):
+            for v in T.vectorized(LANES):
+                row[j * LANES + v] = x[first + stride * j + v]
+        exchange(row, other, 8)
+        exchange(row, other, 4)
+        exchange(row, other, 2)
+        exchange(row, other, 1)
+        for j in T.unroll(LANES):
+            for v in T.vectorized(LANES):
+                to[start + j * LANES + v] = row[j * LANES + v]
+
+
+def _half(x, lanes, upper):
+    """Expression for a half of x[0:lanes], taken in a register: LLVM reads it badly from memory."""
+    first = lanes // 2 * upper
+    return T.Shuffle([x[T.ramp(0, 1, lanes)]], list(range(first, first + lanes // 2)))
+
+
+def _lane(x, lanes, lane):
+    return T.Shuffle([x[T.ramp(0, 1, lanes)]], [lane])
+
+
 @T.inline
 def fold(x):
     """x[0] = sum of x[0:16], by halves."""
-    for v in T.vectorized(8):
-        x[v] = x[v] + x[v + 8]
-    for v in T.vectorized(4):
-        x[v] = x[v] + x[v + 4]
-    x[0] = (x[0] + x[1]) + (x[2] + x[3])
+    x[T.ramp(0, 1, 8)] = _half(x, 16, 0) + _half(x, 16, 1)
+    x[T.ramp(0, 1, 4)] = _half(x, 8, 0) + _half(x, 8, 1)
+    x[0] = (_lane(x, 4, 0) + _lane(x, 4, 1)) + (_lane(x, 4, 2) + _lane(x, 4, 3))
 
 
 @T.inline
 def fold_max(x, scratch):
     """scratch[0] = maximum of x[0:16], by halves; scratch is 8 floats."""
-    for v in T.vectorized(8):
-        scratch[v] = T.max(x[v], x[v + 8])
-    for v in T.vectorized(4):
-        scratch[v] = T.max(scratch[v], scratch[v + 4])
-    scratch[0] = T.max(T.max(scratch[0], scratch[1]), T.max(scratch[2], scratch[3]))
+    scratch[T.ramp(0, 1, 8)] = T.max(_half(x, 16, 0), _half(x, 16, 1))
+    scratch[T.ramp(0, 1, 4)] = T.max(_half(scratch, 8, 0), _half(scratch, 8, 1))
+    scratch[0] = T.max(T.max(_lane(scratch, 4, 0), _lane(scratch, 4, 1)),
+                       T.max(_lane(scratch, 4, 2), _lane(scratch, 4, 3)))

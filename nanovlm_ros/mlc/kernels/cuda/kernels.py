@@ -81,7 +81,8 @@ def embedding(rows, columns, quantization):
     table = list(table_parameters(rows, columns, quantization).values())
     name = 'w4_embedding' if quantization.quantized else 'half_embedding'
     return launch('elementwise.cu', f'{name}<{columns}>',
-                  [_int('m'), *table, _float('m', columns)], list(range(len(table) + 2)), ['m'], 256)
+                  [_int('m'), *table, _float('m', columns)], list(range(len(table) + 2)), ['m'],
+                  256)
 
 
 @lru_cache

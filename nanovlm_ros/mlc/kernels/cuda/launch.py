@@ -23,14 +23,14 @@ def source(file: str) -> str:
     return (SOURCE / 'common.cu').read_text() + (SOURCE / file).read_text()
 
 
-def launch(file: str, function: str, parameters: Sequence[Union[Array, str]], arguments: Sequence,
-           grid: Sequence, threads: int) -> tirx.PrimFunc:
+def launch(file: str, function: str, parameters: Sequence[Union[Array, str]],
+           arguments: Sequence, grid: Sequence, threads: int) -> tirx.PrimFunc:
     """Return a PrimFunc that runs a function of a file in blocks of `threads`.
 
     `parameters` are those of the PrimFunc: arrays, and names of int64 scalars. `arguments` are
     what the CUDA function takes: the place of a parameter, the name of a dimension or a scalar
-    or an integer in digits (as int), or a float. `grid` is made of numbers, names, and (name, divisor): as many blocks
-    as it takes if each does `divisor`.
+    or an integer in digits (as int), or a float. `grid` is made of numbers, names, and
+    (name, divisor): as many blocks as it takes if each does `divisor`.
     """
     with IRBuilder() as builder:
         with T.prim_func(is_private=True, s_tir=True):

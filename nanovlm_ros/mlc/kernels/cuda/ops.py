@@ -93,7 +93,8 @@ class Ops:
         if self._quantized:
             weight = op.tensor_ir_op(
                 kernels.dequantize(matrix.rows, matrix.columns, gated), 'dequantize',
-                [*matrix.parameters()], Tensor.placeholder((matrix.rows, matrix.columns), 'float16'))
+                [*matrix.parameters()],
+                Tensor.placeholder((matrix.rows, matrix.columns), 'float16'))
         return op.extern(MATMUL, [x, weight], _rows(x, matrix.rows))
 
     def _norm(self, parts: int = 0):

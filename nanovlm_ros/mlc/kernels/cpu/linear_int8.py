@@ -1,0 +1,163 @@
+# Copyright 2026 nanovlm_ros contributors
+# SPDX-License-Identifier: Apache-2.0
+"""y = x W^T or y += x W^T, with W in 4-bit groups of 32 and x in int8 groups of 32.
+
+With x = a q and w = b (c - 7), c the code of a weight, a group of 32 gives
+a b (sum q c - 7 sum q): an integer dot product, and a constant that all rows of W share.
+"""
+from functools import lru_cache
+
+from tvm.script import tirx as T
+
+from nanovlm_ros.mlc.kernels.cpu.vector import fold, fold_max
+from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
+
+FOURS = GROUP // 4      # int32 words of four int8 in a group
+SCALE, OFFSET = FOURS, FOURS + 1  # places of those words of a group
+WORDS = FOURS + 2       # of a group of x
+LOW = 0x0F0F0F0F        # the low nibbles of a word
+CHUNK = 256             # rows of x that stay in a processor's cache while W passes
+PARALLEL = 8            # rows from which on threads are worth waking
+
+
+@lru_cache
+def quantize_rows(k):
+    """Return a PrimFunc: x (m, k) float32, q (m, k/32, 10) int32: groups of 32 as int8.
+
+    Of a group, eight words hold four int8 each, round(x / scale); then come the bits of its
+    float32 scale, max|x| / 127, and -7 times the sum of its int8.
+    """
+    groups = k // GROUP
+
+    @T.inline
+    def quantize_group(r, g, x, q):
+        with T.sblock('quantize_group'):
+            T.reads()
+            T.writes()
+            largest = T.sblock_alloc_buffer((LANES,), 'float32')
+            scratch = T.sblock_alloc_buffer((LANES,), 'float32')
+            near = T.sblock_alloc_buffer((GROUP,), 'int32')
+            total = T.sblock_alloc_buffer((LANES,), 'int32')
+            inverse = T.sblock_alloc_buffer((1,), 'float32')
+            for v in T.vectorized(LANES):
+                largest[v] = T.max(T.fabs(x[r, g * GROUP + v]), T.fabs(x[r, g * GROUP + LANES + v]))
+            fold_max(largest, scratch)
+            q[r, g, SCALE] = T.reinterpret('int32', scratch[0] * T.float32(1 / 127))
+            inverse[0] = T.if_then_else(  # which a float32 can hold; less than that is nothing
+                scratch[0] > T.float32(1e-30), T.float32(127) / scratch[0], T.float32(0))
+            for h in T.unroll(GROUP // LANES):
+                for v in T.vectorized(LANES):
+                    near[h * LANES + v] = T.cast(
+                        T.nearbyint(x[r, g * GROUP + h * LANES + v] * inverse[0]), 'int32')
+                q[r, g, T.ramp(h * (LANES // 4), 1, LANES // 4)] = T.reinterpret(
+                    f'int32x{LANES // 4}',
+                    T.cast(near[T.ramp(h * LANES, 1, LANES)], f'int8x{LANES}'))
+            for v in T.vectorized(LANES):
+                total[v] = near[v] + near[LANES + v]
+            fold(total)
+            q[r, g, OFFSET] = -ZERO * total[0]
+
+    @T.prim_func(s_tir=True, private=True)
+    def kernel(x_: T.handle, q_: T.handle):
+        T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+        m = T.int64()
+        x = T.match_buffer(x_, (m, k), 'float32')
+        q = T.match_buffer(q_, (m, groups, WORDS), 'int32')
+        if m < PARALLEL:
+            for r in T.serial(m):
+                for g in T.serial(groups):
+                    quantize_group(r, g, x, q)
+        else:
+            for r in T.parallel(m):
+                for g in T.serial(groups):
+                    quantize_group(r, g, x, q)
+
+    return kernel
+
+
+@lru_cache
+def linear_int8(n, k, scale_dtype, accumulate, dot):
+    """Return a PrimFunc over x, W, W's scale, y (m, n) float32.
+
+    x is what `quantize_rows` makes; W is int32 (n/16, k/8, 16), with a `scale_dtype`
+    scale (n/16, k/32, 16), as `kernels.cpu.layout` makes it. With `accumulate`, y is added to.
+    `dot` is an instruction set of `kernels.cpu.dot`.
+    """
+    blocks, groups, width = n // LANES, k // GROUP, dot.width
+    words = GROUP // NIBBLES  # of W, of a group and row
+
+    @T.inline
+    def tile(rows, strips, first, block, lane, x, weight, scale, y):
+        # `strips` registers of rows of W from `lane` on, times `rows` rows of x.
+        with T.sblock('tile'):
+            T.reads()
+            T.writes()
+            total = T.sblock_alloc_buffer((rows * strips, width), 'float32')
+            codes = T.sblock_alloc_buffer((FOURS, width), 'int32')
+            part = T.sblock_alloc_buffer((width,), 'int32')
+            steps = T.sblock_alloc_buffer((width,), 'float32')
+            for r in T.unroll(rows):
+                for s in T.unroll(strips):
+                    for v in T.vectorized(width):
+                        total[r * strips + s, v] = (
+                            y[first + r, block * LANES + lane + s * width + v]
+                            if accumulate else T.float32(0))
+            for g in T.serial(groups):
+                for s in T.unroll(strips):
+                    # 1. Unpack: the low nibbles hold the first half of the group.
+                    for j in T.unroll(words):
+                        for v in T.vectorized(width):
+                            codes[j, v] = weight[
+                                block, g * words + j, lane + s * width + v] & LOW
+                        for v in T.vectorized(width):
+                            codes[words + j, v] = T.shift_right(weight[
+                                block, g * words + j, lane + s * width + v], 4) & LOW
+                    for v in T.vectorized(width):
+                        steps[v] = T.cast(scale[block, g, lane + s * width + v], 'float32')
+                    # 2. Each row of x, with the codes in registers.
+                    for r in T.unroll(rows):
+                        part[T.ramp(0, 1, width)] = dot.start(x[first + r, g, OFFSET])
+                        for c in T.unroll(FOURS):
+                            part[T.ramp(0, 1, width)] = dot.dot(
+                                part[T.ramp(0, 1, width)], codes[c, T.ramp(0, 1, width)],
+                                x[first + r, g, c])
+                        part[T.ramp(0, 1, width)] = dot.finish(
+                            part[T.ramp(0, 1, width)], x[first + r, g, OFFSET])
+                        for v in T.vectorized(width):
+                            total[r * strips + s, v] = T.fma(
+                                T.cast(part[v], 'float32'),
+                                steps[v] * T.reinterpret('float32', x[first + r, g, SCALE]),
+                                total[r * strips + s, v])
+            for r in T.unroll(rows):
+                for s in T.unroll(strips):
+                    for v in T.vectorized(width):
+                        y[first + r, block * LANES + lane + s * width + v] = total[
+                            r * strips + s, v]
+
+    @T.inline
+    def tiles(first, count, block, x, weight, scale, y):
+        """Rows of x from `first` on, in tiles of 8 and of what is left over."""
+        for i in T.serial(count // 8):
+            for lane in T.serial(LANES // width):
+                tile(8, 1, first + i * 8, block, lane * width, x, weight, scale, y)
+        if count % 8 >= 4:
+            for lane in T.serial(LANES // width):
+                tile(4, 1, first + count // 8 * 8, block, lane * width, x, weight, scale, y)
+        if count % 4 >= 2:
+            tile(2, LANES // width, first + count // 4 * 4, block, 0, x, weight, scale, y)
+        if count % 2 == 1:
+            tile(1, LANES // width, first + count - 1, block, 0, x, weight, scale, y)
+
+    @T.prim_func(s_tir=True, private=True)
+    def kernel(x_: T.handle, weight: T.Buffer((blocks, k // NIBBLES, LANES), 'int32'),
+               scale: T.Buffer((blocks, groups, LANES), scale_dtype), y_: T.handle):
+        T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
+        m = T.int64()
+        x = T.match_buffer(x_, (m, groups, WORDS), 'int32')
+        y = T.match_buffer(y_, (m, n), 'float32')
+        for chunk in T.serial((m + CHUNK - 1) // CHUNK):
+            for block in T.parallel(blocks):
+                tiles(chunk * CHUNK, T.min(T.int64(CHUNK), m - chunk * CHUNK), block, x, weight,
+                      scale, y)
+
+    return kernel
