@@ -31,6 +31,7 @@ def done(tmp_path_factory):
         code = cli.main([
             'bench', '--random-weights', '--shape', write_shape(folder), '--device', 'cpu',
             '--repeat', '2', '--against', 'hf', 'llama.cpp', '--numerics', '--fits', '4',
+            '--activations', 'float32',
             '--output', str(folder / 'out.json')])
     finally:
         patch.undo()
@@ -118,7 +119,8 @@ def test_the_table_shows_ours_the_peers_and_ratios(done):
 def test_stablelm_is_measured_against_transformers_alone(tmp_path, capsys):
     shape = write_shape(tmp_path, name='stable', llm=STABLELM, vision=None)
     arguments = ['bench', '--random-weights', '--shape', shape, '--device', 'cpu', '--repeat',
-                 '1', '--brief', '--numerics', '--output', str(tmp_path / 'out.json')]
+                 '1', '--brief', '--numerics', '--activations',
+                 'float32', '--output', str(tmp_path / 'out.json')]
     assert cli.main(arguments) == 0
     model, = json.loads((tmp_path / 'out.json').read_text())['models']
     numerics = model['numerics']
