@@ -24,8 +24,10 @@ class Graphed:
                 function(self._input)
         torch.cuda.current_stream(example.device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
+        # A stream of its own: what cuBLAS works in belongs to a stream, and must live as long.
         # Other threads may use the device meanwhile, for all that this one cares.
-        with torch.cuda.graph(self._graph, capture_error_mode='thread_local'):
+        with torch.cuda.graph(self._graph, stream=torch.cuda.Stream(example.device),
+                              capture_error_mode='thread_local'):
             self._output = function(self._input)
 
     def __call__(self, value: torch.Tensor) -> torch.Tensor:

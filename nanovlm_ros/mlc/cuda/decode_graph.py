@@ -6,7 +6,7 @@ from typing import Callable
 import numpy as np
 import torch
 
-from nanovlm_ros.mlc.cuda.recording import HostArrays, Recording
+from nanovlm_ros.mlc.cuda.recording import HostArrays, Recorder, Recording
 from nanovlm_ros.mlc.kernels.cuda.layout import KEYS
 from nanovlm_ros.mlc.shape import DecoderShape
 
@@ -15,7 +15,7 @@ class DecodeGraph:
     """The step for a number of sequences and a length of their tables."""
 
     def __init__(self, shape: DecoderShape, step: Callable[..., torch.Tensor], rows: int,
-                 length: int, spare_slot: int, pool):
+                 length: int, spare_slot: int, recorder: Recorder):
         """`step` takes ids, slot, position, table, part and counter, and returns the logits."""
         self._arrays = HostArrays([(rows,), (rows,), (rows,), (rows, length)])
         self._arrays.host[1][:] = spare_slot
@@ -28,7 +28,7 @@ class DecodeGraph:
             self._arrays.copy()
             return step(*self._arrays.device, *self._scratch)
 
-        self._recording = Recording(whole, pool)
+        self._recording = Recording(whole, recorder)
 
     def replay(self, ids: np.ndarray, slot: np.ndarray, position: np.ndarray, table: np.ndarray
                ) -> torch.Tensor:

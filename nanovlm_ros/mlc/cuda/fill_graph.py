@@ -11,7 +11,7 @@ from typing import Callable, Sequence, Tuple
 import numpy as np
 import torch
 
-from nanovlm_ros.mlc.cuda.recording import HostArrays, Recording
+from nanovlm_ros.mlc.cuda.recording import HostArrays, Recorder, Recording
 
 # Of each sequence of a batch: its new rows, and its rows with them.
 Make = Tuple[Tuple[int, int], ...]
@@ -21,7 +21,7 @@ class FillGraph:
     """The run of a batch of one make."""
 
     def __init__(self, make: Make, hidden: int, run: Callable[..., torch.Tensor],
-                 spare_slot: int, pool):
+                 spare_slot: int, recorder: Recorder):
         """`run` takes rows, slot, sequence, position, table and last, and returns the logits."""
         rows = sum(count for count, _ in make)
         longest = max(length for _, length in make)
@@ -33,7 +33,7 @@ class FillGraph:
             self._arrays.copy()
             return run(self._rows, *self._arrays.device)
 
-        self._recording = Recording(whole, pool)
+        self._recording = Recording(whole, recorder)
 
     def replay(self, rows: torch.Tensor, arrays: Sequence[np.ndarray]) -> torch.Tensor:
         """Return the logits (len(make), vocab) float32, which the next replay overwrites."""

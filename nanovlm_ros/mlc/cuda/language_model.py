@@ -11,6 +11,7 @@ import torch
 from nanovlm_ros.mlc.cuda import runtime, torch_functions
 from nanovlm_ros.mlc.cuda.decode_graph import DecodeGraph
 from nanovlm_ros.mlc.cuda.fill_graph import FillGraph, Make
+from nanovlm_ros.mlc.cuda.recording import Recorder
 from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
 from nanovlm_ros.mlc.shape import DecoderShape
 
@@ -46,7 +47,7 @@ class CudaLanguageModel(LanguageModel):
         pool = torch.zeros((shape.layers, 2, slots + 1, shape.kv_heads, shape.head_dim),
                            dtype=torch.float16, device=self.device)
         self._cache_arguments = (*rope, self._adopt(pool))
-        self._graph_pool = torch.cuda.graph_pool_handle()
+        self._recorder = Recorder()
         self._decodes: Dict[Tuple[int, int], DecodeGraph] = {}
         self._fills: 'OrderedDict[Make, FillGraph]' = OrderedDict()
         self._seen: 'OrderedDict[Make, None]' = OrderedDict()
@@ -87,7 +88,7 @@ class CudaLanguageModel(LanguageModel):
             return None
         graph = FillGraph(make, self._shape.hidden,
                           lambda rows, *arrays: self._launch(make, rows, *arrays),
-                          self.cache.slots, self._graph_pool)
+                          self.cache.slots, self._recorder)
         _remember(self._fills, make, graph, FILLS)
         return graph
 
@@ -107,7 +108,7 @@ class CudaLanguageModel(LanguageModel):
             self._decodes[key] = DecodeGraph(
                 self._shape, lambda *inputs: torch.from_dlpack(decode(
                     *map(self._adopt, inputs), *self._cache_arguments, self._weights)[0]),
-                *key, self.cache.slots, self._graph_pool)
+                *key, self.cache.slots, self._recorder)
         return self._decodes[key]
 
     def _keep_margin(self) -> None:

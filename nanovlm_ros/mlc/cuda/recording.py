@@ -10,15 +10,26 @@ REHEARSALS = 2  # kernels are loaded, and memory is taken, before anything is re
 ALIGNED = 16    # numbers: TVM wants arrays to begin at 64 bytes
 
 
+class Recorder:
+    """Where recordings of one model are made: a pool of memory and a stream of their own.
+
+    What cuBLAS works in belongs to a stream. On torch's common stream for graphs it may lie in
+    the pool of a graph that is long gone, and be given back while another graph writes to it.
+    """
+
+    def __init__(self):
+        self.pool = torch.cuda.graph_pool_handle()
+        self.stream = torch.cuda.Stream()
+
+
 class Recording:
     """What a function of TVM's and torch's does, with the addresses that it did it with.
 
     Its arrays must live as long as this, and TVM must not give its memory back: see
-    `CudaLanguageModel`.
+    `CudaLanguageModel`. No two recordings of a recorder may be replayed at once.
     """
 
-    def __init__(self, function: Callable[[], torch.Tensor], pool):
-        """`pool` is torch's, shared by recordings that are never replayed at once."""
+    def __init__(self, function: Callable[[], torch.Tensor], recorder: Recorder):
         import tvm_ffi
 
         side = torch.cuda.Stream()
@@ -28,10 +39,11 @@ class Recording:
                 function()
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        self._graph = torch.cuda.CUDAGraph()
+        self._recorder, self._graph = recorder, torch.cuda.CUDAGraph()
         # relaxed: TVM may have to take memory, which the graph does not mind.
         with tvm_ffi.use_torch_stream(torch.cuda.graph(
-                self._graph, pool=pool, capture_error_mode='relaxed')):
+                self._graph, pool=recorder.pool, stream=recorder.stream,
+                capture_error_mode='relaxed')):
             self._output = function()
 
     def replay(self) -> torch.Tensor:
