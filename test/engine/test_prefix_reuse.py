@@ -18,7 +18,7 @@ LONGEST = 40  # tokens of an answer here
 @pytest.fixture(scope='module')
 def shared_model():
     """A model of two contexts of rows: little enough to be filled."""
-    made = load(context_length=400, max_sequences=1)
+    made = load(activations='float32', context_length=400, max_sequences=1)  # to compare exactly
     yield made
     made.close()
 

@@ -50,25 +50,28 @@ def test_embedding_takes_rows(name):
     np.testing.assert_allclose(rows, round_trip(table, quantization)[ids], rtol=1e-6)
 
 
-def test_rms_norm_matches_numpy():
-    x, weight = normal(5, 96) * 3, normal(96)
-    y = build(rms_norm(96, 1e-5))(x, weight, normal(5, 96))
+@pytest.mark.parametrize('m', [5, 11])  # on one thread, on several
+def test_rms_norm_matches_numpy(m):
+    x, weight = normal(m, 96) * 3, normal(96)
+    y = build(rms_norm(96, 1e-5))(x, weight, normal(m, 96))
     expected = x / np.sqrt((x.astype(np.float64) ** 2).mean(1, keepdims=True) + 1e-5) * weight
     np.testing.assert_allclose(y, expected, atol=5e-6)
 
 
-def test_layer_norm_matches_numpy_also_far_from_a_mean_of_zero():
-    x, weight, bias = normal(5, 160) * 3 + 50, normal(160), normal(160)
-    y = build(layer_norm(160, 1e-5))(x, weight, bias, normal(5, 160))
+@pytest.mark.parametrize('m', [5, 11])  # on one thread, on several
+def test_layer_norm_matches_numpy_also_far_from_a_mean_of_zero(m):
+    x, weight, bias = normal(m, 160) * 3 + 50, normal(160), normal(160)
+    y = build(layer_norm(160, 1e-5))(x, weight, bias, normal(m, 160))
     exact = x.astype(np.float64)
     centred = exact - exact.mean(1, keepdims=True)
     expected = centred / np.sqrt((centred ** 2).mean(1, keepdims=True) + 1e-5) * weight + bias
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-def test_silu_gate_matches_numpy_also_far_from_zero():
-    x = normal(5, 192) * 40
-    y = build(silu_mul(96))(x, normal(5, 96))
+@pytest.mark.parametrize('m', [5, 11])  # on one thread, on several
+def test_silu_gate_matches_numpy_also_far_from_zero(m):
+    x = normal(m, 192) * 40
+    y = build(silu_mul(96))(x, normal(m, 96))
     gate, up = x[:, :96].astype(np.float64), x[:, 96:]
     np.testing.assert_allclose(y, gate / (1 + np.exp(-gate)) * up, rtol=1e-5, atol=1e-5)
 

@@ -32,12 +32,8 @@ class Recording:
     def __init__(self, function: Callable[[], torch.Tensor], recorder: Recorder):
         import tvm_ffi
 
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with tvm_ffi.use_torch_stream(torch.cuda.stream(side)):
-            for _ in range(REHEARSALS):
-                function()
-        torch.cuda.current_stream().wait_stream(side)
+        for _ in range(REHEARSALS):
+            function()
         torch.cuda.synchronize()
         self._recorder, self._graph = recorder, torch.cuda.CUDAGraph()
         # relaxed: TVM may have to take memory, which the graph does not mind.

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import exp2, fold
+from nanovlm_ros.mlc.kernels.cpu.vector import PARALLEL, exp2, fold
 from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
 
 LOG2E = 1.4426950408889634
@@ -53,30 +53,37 @@ def embedding(vocab, k, weight_dtype, scale_dtype=''):
 @lru_cache
 def rms_norm(k, eps):
     """Return a PrimFunc: x (m, k), weight (k,), y (m, k). Zhang & Sennrich, arXiv:1910.07467."""
+    @T.inline
+    def row(r, x, weight, y):
+        with T.sblock('rms_norm'):
+            T.reads()
+            T.writes()
+            squares = T.sblock_alloc_buffer((LANES,), 'float32')
+            inverse = T.sblock_alloc_buffer((1,), 'float32')
+            for v in T.vectorized(LANES):
+                squares[v] = T.float32(0)
+            for c in T.serial(k // LANES):
+                for v in T.vectorized(LANES):
+                    squares[v] = T.fma(x[r, c * LANES + v], x[r, c * LANES + v], squares[v])
+            fold(squares)
+            inverse[0] = T.float32(1) / T.sqrt(squares[0] * T.float32(1 / k) + T.float32(eps))
+            for c in T.serial(k // LANES):
+                for v in T.vectorized(LANES):
+                    y[r, c * LANES + v] = (
+                        x[r, c * LANES + v] * inverse[0] * weight[c * LANES + v])
+
     @T.prim_func(s_tir=True, private=True)
     def kernel(x_: T.handle, weight: T.Buffer((k,), 'float32'), y_: T.handle):
         T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
         m = T.int64()
         x = T.match_buffer(x_, (m, k), 'float32')
         y = T.match_buffer(y_, (m, k), 'float32')
-        for r in T.serial(m):
-            with T.sblock('rms_norm'):
-                T.reads()
-                T.writes()
-                squares = T.sblock_alloc_buffer((LANES,), 'float32')
-                inverse = T.sblock_alloc_buffer((1,), 'float32')
-                for v in T.vectorized(LANES):
-                    squares[v] = T.float32(0)
-                for c in T.serial(k // LANES):
-                    for v in T.vectorized(LANES):
-                        squares[v] = T.fma(x[r, c * LANES + v], x[r, c * LANES + v], squares[v])
-                fold(squares)
-                inverse[0] = T.float32(1) / T.sqrt(
-                    squares[0] * T.float32(1 / k) + T.float32(eps))
-                for c in T.serial(k // LANES):
-                    for v in T.vectorized(LANES):
-                        y[r, c * LANES + v] = (
-                            x[r, c * LANES + v] * inverse[0] * weight[c * LANES + v])
+        if m < PARALLEL:
+            for r in T.serial(m):
+                row(r, x, weight, y)
+        else:
+            for r in T.parallel(m):
+                row(r, x, weight, y)
 
     return kernel
 
@@ -87,6 +94,34 @@ def layer_norm(k, eps):
 
     The mean goes first, then the deviation from it: a mean of squares would lose digits.
     """
+    @T.inline
+    def row(r, x, weight, bias, y):
+        with T.sblock('layer_norm'):
+            T.reads()
+            T.writes()
+            sums = T.sblock_alloc_buffer((LANES,), 'float32')
+            mean = T.sblock_alloc_buffer((1,), 'float32')
+            inverse = T.sblock_alloc_buffer((1,), 'float32')
+            for v in T.vectorized(LANES):
+                sums[v] = T.float32(0)
+            for c in T.serial(k // LANES):
+                for v in T.vectorized(LANES):
+                    sums[v] = sums[v] + x[r, c * LANES + v]
+            fold(sums)
+            mean[0] = sums[0] * T.float32(1 / k)
+            for v in T.vectorized(LANES):
+                sums[v] = T.float32(0)
+            for c in T.serial(k // LANES):
+                for v in T.vectorized(LANES):
+                    sums[v] = T.fma(x[r, c * LANES + v] - mean[0], x[r, c * LANES + v] - mean[0],
+                                    sums[v])
+            fold(sums)
+            inverse[0] = T.float32(1) / T.sqrt(sums[0] * T.float32(1 / k) + T.float32(eps))
+            for c in T.serial(k // LANES):
+                for v in T.vectorized(LANES):
+                    y[r, c * LANES + v] = T.fma((x[r, c * LANES + v] - mean[0]) * inverse[0],
+                                                weight[c * LANES + v], bias[c * LANES + v])
+
     @T.prim_func(s_tir=True, private=True)
     def kernel(x_: T.handle, weight: T.Buffer((k,), 'float32'), bias: T.Buffer((k,), 'float32'),
                y_: T.handle):
@@ -94,34 +129,12 @@ def layer_norm(k, eps):
         m = T.int64()
         x = T.match_buffer(x_, (m, k), 'float32')
         y = T.match_buffer(y_, (m, k), 'float32')
-        for r in T.serial(m):
-            with T.sblock('layer_norm'):
-                T.reads()
-                T.writes()
-                sums = T.sblock_alloc_buffer((LANES,), 'float32')
-                mean = T.sblock_alloc_buffer((1,), 'float32')
-                inverse = T.sblock_alloc_buffer((1,), 'float32')
-                for v in T.vectorized(LANES):
-                    sums[v] = T.float32(0)
-                for c in T.serial(k // LANES):
-                    for v in T.vectorized(LANES):
-                        sums[v] = sums[v] + x[r, c * LANES + v]
-                fold(sums)
-                mean[0] = sums[0] * T.float32(1 / k)
-                for v in T.vectorized(LANES):
-                    sums[v] = T.float32(0)
-                for c in T.serial(k // LANES):
-                    for v in T.vectorized(LANES):
-                        sums[v] = T.fma(x[r, c * LANES + v] - mean[0],
-                                        x[r, c * LANES + v] - mean[0], sums[v])
-                fold(sums)
-                inverse[0] = T.float32(1) / T.sqrt(
-                    sums[0] * T.float32(1 / k) + T.float32(eps))
-                for c in T.serial(k // LANES):
-                    for v in T.vectorized(LANES):
-                        y[r, c * LANES + v] = T.fma(
-                            (x[r, c * LANES + v] - mean[0]) * inverse[0],
-                            weight[c * LANES + v], bias[c * LANES + v])
+        if m < PARALLEL:
+            for r in T.serial(m):
+                row(r, x, weight, bias, y)
+        else:
+            for r in T.parallel(m):
+                row(r, x, weight, bias, y)
 
     return kernel
 
@@ -129,25 +142,33 @@ def layer_norm(k, eps):
 @lru_cache
 def silu_mul(k):
     """Return a PrimFunc: x (m, 2k) = [gate, up], y (m, k) = silu(gate) * up."""
+    @T.inline
+    def row(r, x, y):
+        for c in T.serial(k // LANES):
+            with T.sblock('silu_mul'):
+                T.reads()
+                T.writes()
+                power = T.sblock_alloc_buffer((LANES,), 'float32')
+                scratch = T.sblock_alloc_buffer((LANES,), 'float32')
+                for v in T.vectorized(LANES):
+                    power[v] = x[r, c * LANES + v] * T.float32(-LOG2E)
+                exp2(power, scratch)
+                for v in T.vectorized(LANES):
+                    y[r, c * LANES + v] = (
+                        x[r, c * LANES + v] / (T.float32(1) + power[v])
+                        * x[r, k + c * LANES + v])
+
     @T.prim_func(s_tir=True, private=True)
     def kernel(x_: T.handle, y_: T.handle):
         T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
         m = T.int64()
         x = T.match_buffer(x_, (m, 2 * k), 'float32')
         y = T.match_buffer(y_, (m, k), 'float32')
-        for r in T.serial(m):
-            for c in T.serial(k // LANES):
-                with T.sblock('silu_mul'):
-                    T.reads()
-                    T.writes()
-                    power = T.sblock_alloc_buffer((LANES,), 'float32')
-                    scratch = T.sblock_alloc_buffer((LANES,), 'float32')
-                    for v in T.vectorized(LANES):
-                        power[v] = x[r, c * LANES + v] * T.float32(-LOG2E)
-                    exp2(power, scratch)
-                    for v in T.vectorized(LANES):
-                        y[r, c * LANES + v] = (
-                            x[r, c * LANES + v] / (T.float32(1) + power[v])
-                            * x[r, k + c * LANES + v])
+        if m < PARALLEL:
+            for r in T.serial(m):
+                row(r, x, y)
+        else:
+            for r in T.parallel(m):
+                row(r, x, y)
 
     return kernel

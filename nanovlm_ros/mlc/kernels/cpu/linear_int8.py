@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import fold, fold_max
+from nanovlm_ros.mlc.kernels.cpu.vector import PARALLEL, fold, fold_max
 from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
 
 FOURS = GROUP // 4      # int32 words of four int8 in a group
@@ -17,7 +17,6 @@ SCALE, OFFSET = FOURS, FOURS + 1  # places of those words of a group
 WORDS = FOURS + 2       # of a group of x
 LOW = 0x0F0F0F0F        # the low nibbles of a word
 CHUNK = 256             # rows of x that stay in a processor's cache while W passes
-PARALLEL = 8            # rows from which on threads are worth waking
 
 
 @lru_cache
