@@ -48,7 +48,7 @@ def _deploy(arguments) -> int:
     """Make a folder for another machine."""
     from nanovlm_ros.cli.model_arguments import Progress
     from nanovlm_ros.engine.deploy import deploy
-    from nanovlm_ros.mlc.cuda.toolchain import MISSING, find_compiler
+    from nanovlm_ros.mlc.cuda.toolchain import MISSING, has_compiler
     from nanovlm_ros.mlc.target import CUDA, Target
 
     began = time.monotonic()
@@ -56,10 +56,11 @@ def _deploy(arguments) -> int:
     with Progress() as progress:
         files = deploy(arguments.model, target, output, progress=progress, **{
             name: getattr(arguments, name)
-            for name in ('revision', 'trust_pickle', 'mlc_weights', 'quantization')})
+            for name in ('revision', 'trust_pickle', 'mlc_weights', 'quantization',
+                         'activations')})
     for path, size in files.items():
         print(f'{size / 1024:12,.1f} KiB  {path.relative_to(output)}')
-    if target.device == CUDA and find_compiler() is None:
+    if target.device == CUDA and not has_compiler():
         print(f'The GPU code is not compiled yet, for {MISSING} The robot needs one for its '
               'first start.')
     print(f'{output} is ready for {target} after {time.monotonic() - began:.1f} s. Copy it to the '

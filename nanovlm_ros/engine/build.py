@@ -162,7 +162,8 @@ def _kernel_sources() -> list:
         [*folder.glob('kernels/**/*.py'), *folder.glob('kernels/**/*.cu'),
          *(folder / name for name in (
              'cuda/cubin.py', 'cuda/names.py', 'cuda/nvrtc.py', 'cuda/toolchain.py', 'compile.py',
-             'decoder.py', 'packing.py', 'shape.py', 'target.py'))])]
+             'decoder.py', 'link.py', 'mlc_layout.py', 'packing.py', 'repack.py', 'shape.py',
+             'target.py'))])]
 
 
 def _conversion_sources() -> list:

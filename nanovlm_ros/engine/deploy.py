@@ -15,6 +15,7 @@ from nanovlm_ros.engine.loader import check_same, open_checkpoint
 from nanovlm_ros.mlc.cache import part, publish
 from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.mlc.shape import INT8
 from nanovlm_ros.mlc.target import Target
 from nanovlm_ros.models.bundle import MARK, write_bundle
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
@@ -24,7 +25,8 @@ MODEL = 'model'
 
 def deploy(model: str, target: Target, output: Path, *, revision: str = '',
            trust_pickle: bool = False, mlc_weights: str = '', quantization: str = 'q4f16_1',
-           progress: Progress = lambda stage, done, total: None) -> Dict[Path, int]:
+           activations: str = INT8, progress: Progress = lambda stage, done, total: None
+           ) -> Dict[Path, int]:
     """Compile a model for a target and convert it, into a folder; return its files and sizes.
 
     A model that an earlier call put there is replaced, its libraries stay. The arguments are
@@ -41,7 +43,7 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
     else:
         shape = checkpoint.shape(QUANTIZATIONS[quantization])
         weights = converted_weights(checkpoint, shape, progress)
-    compiled = library(shape.on(target.device), progress, target)
+    compiled = library(shape.on(target.device, activations), progress, target)
     progress('copy', 0, 1)
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,8 @@ LOG = logging.getLogger(__name__)
 FLOAT = 4        # bytes of a number of an image's rows
 HALF = 2         # bytes of a number of a matrix that was unpacked for a GPU's prefill
 # On the CPU: Python, torch, TVM, activations; measured with models of 12 million and 3 billion
-# parameters. On a GPU: what CUDA, its libraries and graphs take, and activations; measured with models
-# of 3 to 13 billion on an H200, whose driver alone takes 621 MiB.
+# parameters. On a GPU: what CUDA, its libraries and graphs take, and activations; measured with
+# models of 3 to 13 billion on an H200, whose driver alone takes 621 MiB.
 REST = {CPU: 600 << 20, CUDA: 1280 << 20}
 NAMES = {CPU: 'memory', CUDA: 'GPU memory'}
 

@@ -256,8 +256,10 @@ class VisionLanguageModel:
         """Free the weights and the cache; the model is of no use afterwards."""
         self._decoder = self._images = None
         self._unfilled.clear()
-        if self.device == CUDA:
-            torch.cuda.empty_cache()  # for others, and for the model that comes next
+        if self.device == CUDA:  # for others, and for the model that comes next
+            from nanovlm_ros.mlc.cuda.graphs import give_back
+
+            give_back()
 
     @property
     def _llm(self) -> LanguageModel:

@@ -11,7 +11,7 @@ from tvm import relax, transform
 from tvm.target import codegen
 
 from nanovlm_ros.mlc.cuda.cubin import with_cubin
-from nanovlm_ros.mlc.cuda.toolchain import find_compiler
+from nanovlm_ros.mlc.cuda.toolchain import has_compiler
 from nanovlm_ros.mlc.decoder import Decoder
 from nanovlm_ros.mlc.kernels.cuda.pipeline import pipeline_for
 from nanovlm_ros.mlc.link import link
@@ -42,7 +42,7 @@ def carry_cubins(target: Target) -> None:
     for the same target.
     """
     if target.device == CUDA:
-        found = find_compiler() is not None
+        found = has_compiler()
         tvm_ffi.register_global_func(
             SOURCE_HOOK, lambda code, _: with_cubin(code, target.arch) if found else code,
             override=True)

@@ -16,8 +16,8 @@ from nanovlm_ros.types import ErrorCode, NanoVlmError
 class LanguageModel(ABC):
     """Embeds tokens and runs ragged batches of rows over the cached sequences.
 
-    What it takes and gives are torch tensors on its `device`. Not thread-safe: one thread
-    creates, uses and drops it.
+    What it takes and gives are torch tensors on its `device`; logits last until the next call.
+    Not thread-safe: one thread creates, uses and drops it.
     """
 
     def __init__(self, device: torch.device, vocab: int, positions: int, slots: int):
@@ -75,10 +75,11 @@ class LanguageModel(ABC):
     def _checked(self, ids: Sequence[int]) -> np.ndarray:
         """The kernels read the table unchecked."""
         tokens = np.asarray(ids, np.int32)
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self._vocab:
+        unknown = tokens[(tokens < 0) | (tokens >= self._vocab)]
+        if unknown.size:
             raise NanoVlmError(
                 ErrorCode.MODEL_ERROR,
-                f'The tokenizer gave the id {tokens.max()}, and the language model knows '
+                f'The tokenizer gave the id {unknown[0]}, and the language model knows '
                 f'{self._vocab}: the two belong to different models.')
         return tokens
 

@@ -110,10 +110,10 @@ class Checkpoint:
         part = nested.get('partial_rotary_factor') or c.get('partial_rotary_factor') or c.get(
             'rope_pct') or ROTARY[norm]
         rotary_dim = int(head_dim * part)
-        if head_dim % LANES or rotary_dim % 2:
+        if head_dim % LANES or rotary_dim % 4:
             raise broken(f'The language model of {self.path} has heads of {head_dim} numbers, '
                          f'{rotary_dim} of them rotated; the kernels need a multiple of {LANES}, '
-                         'and an even one. Use another model.')
+                         'and of 4. Use another model.')
         half = 'f16' in quantization.name and get('hidden_size') >= HALF_CACHE
         return DecoderShape(
             hidden=get('hidden_size'), intermediate=get('intermediate_size'),

@@ -73,9 +73,9 @@ class VisionEncoder:
         self._check_views(len(views), width, height)
         pixels = upload(views, self._device)
         features = self._graphs.get(len(views), self._features)(pixels)
-        if self._layout is not None:
-            return self._layout.assemble(features, width, height, self._newline)
-        return features[0].clone()  # a graph writes over its output
+        rows = features[0] if self._layout is None else self._layout.assemble(
+            features, width, height, self._newline)
+        return rows.clone()  # a graph writes over its output
 
     def normalise(self, views: torch.Tensor) -> torch.Tensor:
         """uint8 (views, size, size, 3) -> float32 (views, 3, size, size): (x / 255 - mean) / std.

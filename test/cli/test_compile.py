@@ -27,11 +27,12 @@ def test_without_a_target_the_model_is_built_for_this_machine(model, capsys):
 
 
 def test_with_a_target_the_files_for_the_robot_are_listed(deployed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(toolchain, 'find_compiler', lambda: True)
+    monkeypatch.setattr(toolchain, 'has_compiler', lambda: True)
     assert cli.main(['compile', '--model', 'm', '--target', 'cuda:sm_87', '--quantization',
                      'q4f32_1', '--output', str(tmp_path / 'robot')]) == 0
     assert deployed == [('m', Target('cuda', 'sm_87', 'aarch64'), tmp_path / 'robot', {
-        'revision': '', 'trust_pickle': False, 'mlc_weights': '', 'quantization': 'q4f32_1'})]
+        'revision': '', 'trust_pickle': False, 'mlc_weights': '', 'quantization': 'q4f32_1',
+        'activations': 'int8'})]
     out = capsys.readouterr().out
     assert '2.0 KiB  libraries/x.so' in out and '5,120.0 KiB  model/nanovlm.json' in out
     assert 'cuda:sm_87@aarch64' in out and 'NANOVLM_CACHE' in out
@@ -40,7 +41,7 @@ def test_with_a_target_the_files_for_the_robot_are_listed(deployed, tmp_path, mo
 
 def test_without_a_cuda_compiler_it_is_said_that_the_robot_needs_one(
         deployed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(toolchain, 'find_compiler', lambda: None)
+    monkeypatch.setattr(toolchain, 'has_compiler', lambda: False)
     assert cli.main(['compile', '--target', 'cuda:sm_87', '--output', str(tmp_path)]) == 0
     assert 'pip install nvidia-cuda-nvrtc' in capsys.readouterr().out
     assert cli.main(['compile', '--target', 'cpu', '--output', str(tmp_path)]) == 0

@@ -31,7 +31,7 @@ ARM = 183  # e_machine of an ELF file: EM_AARCH64
 def cuda_compiler(monkeypatch):
     """A CUDA compiler whose code is FAKE; the GPU that it is for runs nothing here."""
     monkeypatch.setenv('TVM_COMPILE_FORCE_FALLBACK', '1')
-    monkeypatch.setattr(compiling, 'find_compiler', lambda: True)
+    monkeypatch.setattr(compiling, 'has_compiler', lambda: True)
     monkeypatch.setattr(cubin, 'compile_cubin', lambda source, arch: FAKE)
 
 
@@ -81,7 +81,7 @@ def test_a_library_loads_with_its_machine_code_and_without_any_compiler(
 
 def test_a_library_made_without_a_cuda_compiler_holds_the_source_alone(monkeypatch, tmp_path):
     monkeypatch.setenv('TVM_COMPILE_FORCE_FALLBACK', '1')
-    monkeypatch.setattr(compiling, 'find_compiler', lambda: None)
+    monkeypatch.setattr(compiling, 'has_compiler', lambda: False)
     write_twice(Target.parse('cuda:sm_87@x86_64'), tmp_path / 'twice.so')
     content = (tmp_path / 'twice.so').read_bytes()
     assert SOURCE.encode() in content and cubin.MARK.encode() not in content

@@ -138,7 +138,7 @@ def test_without_any_compiler_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setattr(toolchain.sys, 'path', [])
     message = failure()
     assert 'pip install nvidia-cuda-nvrtc nvidia-cuda-runtime' in message and 'nvcc' in message
-    assert toolchain.find_compiler() is None
+    assert not toolchain.has_compiler()
 
 
 def fake_wheels(monkeypatch, tmp_path, *files):

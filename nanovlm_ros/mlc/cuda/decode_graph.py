@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from nanovlm_ros.mlc.cuda.recording import HostArrays, Recorder, Recording
-from nanovlm_ros.mlc.kernels.cuda.layout import KEYS
+from nanovlm_ros.mlc.kernels.cuda.layout import EACH, readers
 from nanovlm_ros.mlc.shape import DecoderShape
 
 
@@ -19,7 +19,8 @@ class DecodeGraph:
         """`step` takes ids, slot, position, table, part and counter, and returns the logits."""
         self._arrays = HostArrays([(rows,), (rows,), (rows,), (rows, length)])
         self._arrays.host[1][:] = spare_slot
-        splits = -(-length // KEYS)
+        keys = EACH * readers(shape.q_heads // shape.kv_heads, shape.head_dim)
+        splits = -(-length // keys)
         self._scratch = (
             torch.empty(rows * shape.q_heads * splits * (shape.head_dim + 2), device='cuda'),
             torch.zeros(rows * shape.kv_heads, dtype=torch.int32, device='cuda'))

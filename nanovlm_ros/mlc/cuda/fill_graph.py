@@ -20,14 +20,15 @@ Make = Tuple[Tuple[int, int], ...]
 class FillGraph:
     """The run of a batch of one make."""
 
-    def __init__(self, make: Make, hidden: int, run: Callable[..., torch.Tensor],
-                 spare_slot: int, recorder: Recorder):
-        """`run` takes rows, slot, sequence, position, table and last, and returns the logits."""
-        rows = sum(count for count, _ in make)
-        longest = max(length for _, length in make)
-        self._arrays = HostArrays([(rows,), (rows,), (rows,), (len(make), longest), (len(make),)])
+    def __init__(self, size: Tuple[int, int], shapes: Sequence[Tuple[int, ...]],
+                 run: Callable[..., torch.Tensor], spare_slot: int, recorder: Recorder):
+        """`run` takes rows of this `size` and int32 arrays of these `shapes`.
+
+        The arrays are slot, sequence, position, table and last; `run` returns the logits.
+        """
+        self._arrays = HostArrays(shapes)
         self._arrays.host[0][:] = spare_slot
-        self._rows = torch.zeros((rows, hidden), device='cuda')
+        self._rows = torch.zeros(size, device='cuda')
 
         def whole() -> torch.Tensor:
             self._arrays.copy()
@@ -36,11 +37,14 @@ class FillGraph:
         self._recording = Recording(whole, recorder)
 
     def replay(self, rows: torch.Tensor, arrays: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return the logits (len(make), vocab) float32, which the next replay overwrites."""
+        """Return the logits (sequences, vocab) float32, which the next replay overwrites.
+
+        There may be fewer rows than were recorded; what the others hold does not matter.
+        """
         self._arrays.wait()
         for to, values in zip(self._arrays.host, arrays):
             to[:] = values
-        self._rows.copy_(rows)
+        self._rows[:len(rows)].copy_(rows)
         logits = self._recording.replay()
         self._arrays.launched()
         return logits

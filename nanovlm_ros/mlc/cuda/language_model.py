@@ -1,9 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A decoder on an NVIDIA GPU: torch's memory and stream, TVM's kernels, steps in CUDA graphs."""
-from collections import OrderedDict
 from pathlib import Path
-from typing import Dict, Mapping, Tuple
+from typing import Mapping
 
 import numpy as np
 import torch
@@ -11,20 +10,19 @@ import torch
 from nanovlm_ros.mlc.cuda import runtime, torch_functions
 from nanovlm_ros.mlc.cuda.decode_graph import DecodeGraph
 from nanovlm_ros.mlc.cuda.fill_graph import FillGraph, Make
-from nanovlm_ros.mlc.cuda.recording import Recorder
+from nanovlm_ros.mlc.cuda.graphs import Graphs, give_back
+from nanovlm_ros.mlc.cuda.scratch import padded_length, padded_rows, scratch_bytes
 from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
 from nanovlm_ros.mlc.shape import DecoderShape
 
-SHORTEST = 256     # rows of the shortest table that a graph is made for; then twice that, and so on
-FILLS = 8          # makes of batches whose graphs are kept, the last used ones
-REMEMBERED = 64    # makes that were seen once
-MARGIN = 256 << 20  # bytes: with less, TVM may give memory back that graphs write to
+MARGIN = 256 << 20  # bytes that stay free beside what a batch takes
 
 
 class CudaLanguageModel(LanguageModel):
     """A token of each sequence passes through a graph, and so do rows whose make comes again.
 
-    One slot past those of the cache takes what nobody reads: the rows of a graph's rehearsals.
+    One slot past those of the cache takes what nobody reads: the rows of rehearsals, and those
+    that fill a batch up.
     """
 
     def __init__(self, shape: DecoderShape, library: Path, weights: Mapping[str, np.ndarray], *,
@@ -35,35 +33,49 @@ class CudaLanguageModel(LanguageModel):
         import tvm_ffi
         from tvm.runtime.vm import VirtualMachine
 
-        super().__init__(torch.device('cuda'), shape.vocab, positions, slots)
+        device = torch.device('cuda', torch.cuda.current_device())
+        super().__init__(device, shape.vocab, positions, slots)
         self._shape = shape
         self._adopt = tvm.runtime.from_dlpack
-        machine = VirtualMachine(runtime.load_library(library), tvm.cuda(0))
+        machine = VirtualMachine(runtime.load_library(library), tvm.cuda(device.index))
         self._embed, self._run, self._decode, self._decode_one = (
             machine[name] for name in ('embed', 'run', 'decode', 'decode_one'))
         self._weights = tvm_ffi.convert(
-            [self._move(weights[name]) for name in shape.parameter_names()])
-        rope = [self._move(table) for table in rope_tables(shape.rotated, rope_theta, positions)]
+            [self._adopt(self._move(weights[name])) for name in shape.parameter_names()])
+        rope = [self._adopt(self._move(table))
+                for table in rope_tables(shape.rotated, rope_theta, positions)]
         pool = torch.zeros((shape.layers, 2, slots + 1, shape.kv_heads, shape.head_dim),
-                           dtype=torch.float16, device=self.device)
+                           dtype=torch.float16, device=device)
         self._cache_arguments = (*rope, self._adopt(pool))
-        self._recorder = Recorder()
-        self._decodes: Dict[Tuple[int, int], DecodeGraph] = {}
-        self._fills: 'OrderedDict[Make, FillGraph]' = OrderedDict()
-        self._seen: 'OrderedDict[Make, None]' = OrderedDict()
+        self._graphs = Graphs()
 
     def _embed_tokens(self, ids: np.ndarray) -> torch.Tensor:
-        return torch.from_dlpack(self._embed(self._move(ids), self._weights))
+        found = self._embed(self._adopt(self._move(ids)), self._weights)
+        # Not in TVM's memory: a graph may write there.
+        return torch.from_dlpack(found).clone()
 
     def _run_rows(self, batch, rows: torch.Tensor, slot, sequence, position) -> torch.Tensor:
         make = tuple((count, self.cache.length(s)) for s, count in batch)
-        table = self.cache.table([s for s, _ in batch])
+        length = padded_length(max(length for _, length in make), self.positions)
+        filled = padded_rows(len(rows))
+        table = np.zeros((len(make), length), np.int32)
+        own = self.cache.table([s for s, _ in batch])
+        table[:, :own.shape[1]] = own
         last = np.cumsum([count for count, _ in make], dtype=np.int32) - 1
-        arrays = slot, sequence, position, table, last
-        graph = self._fill_graph(make)
-        if graph is not None:
-            return graph.replay(rows, arrays)
-        return self._launch(make, rows, *map(self._move_raw, arrays))
+        arrays = (_filled(slot, filled, self.cache.slots), _filled(sequence, filled, 0),
+                  _filled(position, filled, 0), table, last)
+        graph = self._graphs.fill(make)
+        if graph is None:
+            self._keep_memory(scratch_bytes(self._shape, filled, len(make), length))
+            if not self._graphs.worth_recording(make):
+                padding = rows.new_zeros((filled - len(rows), rows.shape[1]))
+                return self._launch(make, torch.cat([rows, padding]), *map(self._move, arrays))
+            graph = FillGraph(
+                (filled, self._shape.hidden), [a.shape for a in arrays],
+                lambda *inputs: self._launch(make, *inputs), self.cache.slots,
+                self._graphs.recorder)
+            self._graphs.keep(make, graph)
+        return graph.replay(rows, arrays)
 
     def _launch(self, make: Make, rows: torch.Tensor, *arrays: torch.Tensor) -> torch.Tensor:
         """Run a batch kernel by kernel."""
@@ -77,56 +89,30 @@ class CudaLanguageModel(LanguageModel):
             *self._cache_arguments, self._weights)
         return torch.from_dlpack(logits)
 
-    def _fill_graph(self, make: Make):
-        """Return the graph of a make, recorded when it comes for the second time; else None."""
-        if make in self._fills:
-            self._fills.move_to_end(make)
-            return self._fills[make]
-        self._keep_margin()
-        if make not in self._seen:
-            _remember(self._seen, make, None, REMEMBERED)
-            return None
-        graph = FillGraph(make, self._shape.hidden,
-                          lambda rows, *arrays: self._launch(make, rows, *arrays),
-                          self.cache.slots, self._recorder)
-        _remember(self._fills, make, graph, FILLS)
-        return graph
-
     def _decode_tokens(self, batch, ids: np.ndarray, slot, sequence, position) -> torch.Tensor:
         table = self.cache.table([s for s, _ in batch])
-        graph = self._decode_graph(len(batch), table.shape[1])
-        return graph.replay(ids, slot, position, table)
+        key = len(batch), padded_length(table.shape[1], self.positions)
+        if key not in self._graphs.decodes:
+            self._keep_memory(scratch_bytes(self._shape, len(batch), len(batch), 0))
+            self._graphs.decodes[key] = self._record_decode(*key)
+        return self._graphs.decodes[key].replay(ids, slot, position, table)
 
-    def _decode_graph(self, rows: int, longest: int) -> DecodeGraph:
-        length = SHORTEST
-        while length < longest:
-            length *= 2
-        key = rows, min(length, self.positions)
-        if key not in self._decodes:
-            self._keep_margin()
-            decode = self._decode_one if rows == 1 else self._decode
-            self._decodes[key] = DecodeGraph(
-                self._shape, lambda *inputs: torch.from_dlpack(decode(
-                    *map(self._adopt, inputs), *self._cache_arguments, self._weights)[0]),
-                *key, self.cache.slots, self._recorder)
-        return self._decodes[key]
+    def _record_decode(self, rows: int, length: int) -> DecodeGraph:
+        decode = self._decode_one if rows == 1 else self._decode
+        return DecodeGraph(
+            self._shape, lambda *inputs: torch.from_dlpack(decode(
+                *map(self._adopt, inputs), *self._cache_arguments, self._weights)[0]),
+            rows, length, self.cache.slots, self._graphs.recorder)
 
-    def _keep_margin(self) -> None:
-        """Forget the graphs while there still is memory: they do not own what they write to."""
-        if torch.cuda.mem_get_info()[0] < MARGIN:
-            self._fills.clear()
-            self._decodes.clear()
-            self._seen.clear()
+    def _keep_memory(self, wanted: int) -> None:
+        """Give everything back before TVM runs short: it would give back what graphs write to."""
+        if torch.cuda.mem_get_info()[0] < wanted + MARGIN:
+            give_back()
 
-    def _move_raw(self, array: np.ndarray) -> torch.Tensor:
+    def _move(self, array: np.ndarray) -> torch.Tensor:
+        """Copy an array to the GPU."""
         return torch.from_numpy(np.require(array, requirements='CW')).to(self.device)
 
-    def _move(self, array: np.ndarray):
-        """Copy an array to the GPU for TVM."""
-        return self._adopt(self._move_raw(array))
 
-
-def _remember(kept: OrderedDict, key, value, most: int) -> None:
-    kept[key] = value
-    while len(kept) > most:
-        kept.popitem(last=False)
+def _filled(array: np.ndarray, size: int, value: int) -> np.ndarray:
+    return np.concatenate([array, np.full(size - len(array), value, np.int32)])

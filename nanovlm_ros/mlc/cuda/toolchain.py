@@ -28,19 +28,25 @@ def compile_cubin(source: str, arch: str) -> bytes:
 
     Raises MODEL_ERROR with the first errors of the compiler, or with what to install.
     """
-    compiler = find_compiler()
-    if compiler is None:
-        raise _failed(f'The GPU code could not be compiled: {MISSING}')
-    return compiler(source, arch)
+    failed = []
+    for compiler in _compilers():  # an nvcc may be older than the GPU, and NVRTC not
+        try:
+            return compiler(source, arch)
+        except NanoVlmError as error:
+            failed.append(error.message)
+    raise _failed(' '.join(failed) or f'The GPU code could not be compiled: {MISSING}')
 
 
-def find_compiler() -> Optional[Compiler]:
-    """Return what compiles (source, arch) on this machine: nvcc, else NVRTC, else None."""
-    nvcc = find_nvcc()
-    if nvcc is not None:
-        return partial(_run_nvcc, nvcc)
-    library = find_nvrtc()
-    return None if library is None else partial(_run_nvrtc, library)
+def has_compiler() -> bool:
+    """Tell whether this machine has an nvcc or an NVRTC."""
+    return bool(_compilers())
+
+
+def _compilers() -> List[Compiler]:
+    """What compiles (source, arch) on this machine: nvcc, then NVRTC."""
+    nvcc, library = find_nvcc(), find_nvrtc()
+    return ([partial(_run_nvcc, nvcc)] if nvcc else []) + (
+        [partial(_run_nvrtc, library)] if library else [])
 
 
 def find_nvcc() -> Optional[Path]:
@@ -109,8 +115,12 @@ def _run_nvrtc(library: Path, source: str, arch: str) -> bytes:
     except OSError as error:
         raise _failed(f'{library} cannot be loaded: {error}. Install it again with '
                       '`pip install --force-reinstall nvidia-cuda-nvrtc`.') from error
-    cubin, log = compiler.compile(
-        source, [STANDARD, f'--gpu-architecture={arch}', f'--include-path={header.parent}'])
+    try:
+        cubin, log = compiler.compile(
+            source, [STANDARD, f'--gpu-architecture={arch}', f'--include-path={header.parent}'])
+    except OSError as error:
+        raise _failed(f'{library} failed: {error}. Install it again with `pip install '
+                      '--force-reinstall nvidia-cuda-nvrtc`.') from error
     if not cubin:
         raise _failed(f'NVRTC {compiler.version} ({library}) could not compile the GPU code for '
                       f'{arch}: {_first_errors(log)}')

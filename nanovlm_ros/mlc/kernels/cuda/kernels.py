@@ -4,7 +4,8 @@
 from functools import lru_cache
 
 from nanovlm_ros.mlc.kernels.cuda.launch import launch
-from nanovlm_ros.mlc.kernels.cuda.layout import matrix_parameters, table_parameters, tiles
+from nanovlm_ros.mlc.kernels.cuda.layout import (
+    EACH, matrix_parameters, readers, table_parameters, tiles)
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 
 W4 = QUANTIZATIONS['q4f16_1']
@@ -17,9 +18,6 @@ TILES_EACH = 20  # that a block takes of a product whose parts are added later
 def splits(columns: int) -> int:
     """Return among how many blocks the columns of such a product are shared."""
     return -(-tiles(columns) // TILES_EACH) if tiles(columns) > TILES_EACH else 2
-
-
-READERS, EACH = 8, 8  # warps of a block of `attend_row`, and the keys of each
 
 
 def _half(*shape):
@@ -111,28 +109,29 @@ def _pool(layers, kv_heads, head_dim):
 
 
 @lru_cache
-def attend_row(q_heads, kv_heads, head_dim, rotated, layers, readers=READERS, each=EACH):
-    """One row of each of m sequences; see attention.cu.
+def attend_row(q_heads, kv_heads, head_dim, rotated, layers):
+    """One row of each of m sequences; see attend_row.cu.
 
     Parameters: qkv, cos, sin, pool (written), table (m, length), slot, position (m,), part,
     counter (zero), layer, out (m, q_heads * head_dim) half.
     """
+    warps = readers(q_heads // kv_heads, head_dim)
     return launch(
-        'attention.cu',
-        f'attend_row<{q_heads}, {kv_heads}, {head_dim}, {rotated}, {readers}, {each}>',
+        'attend_row.cu',
+        f'attend_row<{q_heads}, {kv_heads}, {head_dim}, {rotated}, {warps}, {EACH}>',
         [_half('m', (q_heads + 2 * kv_heads) * head_dim), _float('positions', rotated // 2),
          _float('positions', rotated // 2), _pool(layers, kv_heads, head_dim),
          _int('m', 'length'), _int('m'), _int('m'), _float('parts'), _int('counters'),
          'layer', _half('m', q_heads * head_dim)],
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 'layer', 'slots', 'length'],
-        [('length', readers * each), kv_heads, 'm'], 32 * readers)
+        [('length', warps * EACH), kv_heads, 'm'], 32 * warps)
 
 
 @lru_cache
 def append_rows(q_heads, kv_heads, head_dim, layers):
     """qkv, slot (m,), pool (written), layer: store K and V of m rows."""
     return launch(
-        'attention.cu', f'append_rows<{q_heads}, {kv_heads}, {head_dim}>',
+        'rows.cu', f'append_rows<{q_heads}, {kv_heads}, {head_dim}>',
         [_half('m', (q_heads + 2 * kv_heads) * head_dim), _int('m'),
          _pool(layers, kv_heads, head_dim), 'layer'],
         [0, 1, 2, 'layer', 'slots'], ['m'], 256)
@@ -142,7 +141,7 @@ def append_rows(q_heads, kv_heads, head_dim, layers):
 def rotate_queries(q_heads, kv_heads, head_dim, rotated):
     """qkv, cos, sin, position (m,), query (m, q_heads, head_dim) half."""
     return launch(
-        'attention.cu', f'rotate_queries<{q_heads}, {kv_heads}, {head_dim}, {rotated}>',
+        'rows.cu', f'rotate_queries<{q_heads}, {kv_heads}, {head_dim}, {rotated}>',
         [_half('m', (q_heads + 2 * kv_heads) * head_dim), _float('positions', rotated // 2),
          _float('positions', rotated // 2), _int('m'), _half('m', q_heads, head_dim)],
         [0, 1, 2, 3, 4], ['m'], 256)
@@ -153,7 +152,7 @@ def gather_rows(kv_heads, head_dim, rotated, layers):
     """pool, cos, sin, table, layer, key, value (sequences, length, kv_heads, head_dim) half."""
     rows = _half('sequences', 'length', kv_heads, head_dim)
     return launch(
-        'attention.cu', f'gather_rows<{kv_heads}, {head_dim}, {rotated}>',
+        'rows.cu', f'gather_rows<{kv_heads}, {head_dim}, {rotated}>',
         [_pool(layers, kv_heads, head_dim), _float('positions', rotated // 2),
          _float('positions', rotated // 2), _int('sequences', 'length'), 'layer', rows, rows],
         [0, 1, 2, 3, 5, 6, 'layer', 'slots', 'length'], ['length', 'sequences'], 128)

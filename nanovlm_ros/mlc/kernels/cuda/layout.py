@@ -16,8 +16,16 @@ from nanovlm_ros.mlc.packing import GROUP, NIBBLES, Quantization
 from nanovlm_ros.mlc.shape import Parameters
 
 ROWS, COLUMNS = 16, 128      # of a tile
-KEYS = 64                     # rows of the cache that a block of attention reads
+EACH = 8                      # rows of the cache that a warp of attention reads
 ZERO = np.uint32(0x77777777)  # eight times the value 0
+
+
+def readers(group: int, head_dim: int) -> int:
+    """Return the warps of a block of attention, for a group of heads that share their keys.
+
+    The sums of all must fit the 48 KiB of shared memory that any GPU has for a block.
+    """
+    return next((n for n in (8, 4, 2) if n * group * (head_dim + 2) * 4 <= 40 << 10), 1)
 
 
 def tiles(columns: int) -> int:

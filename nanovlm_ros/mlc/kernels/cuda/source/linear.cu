@@ -106,6 +106,7 @@ __device__ __forceinline__ void add_tile(float (&total)[4], const Tile& tile, in
 enum { STORE_HALF, STORE_FLOAT, GATE };
 constexpr int WARPS = 8;
 constexpr int AHEAD = 4;  // tiles of a warp that are on the way, at most
+constexpr int SHARED = 48 << 10;  // bytes that any GPU has for a block
 
 // x (m, K) half; weight (N / 16, tiles, 2, 32) words of 4 x 8 nibbles; scale (N / 16, tiles, 8)
 // of 8 halves: four groups of row g, four of row g + 8. Blocks: (N / 16, PARTS, ceil(m / 8)) of
@@ -116,7 +117,10 @@ __device__ __forceinline__ void w4_linear(const __half* x, const void* __restric
                                           const void* __restrict__ scale_, void* y, int m) {
   constexpr int TILES = (K + 127) / 128, SHARE = (TILES + PARTS - 1) / PARTS;
   constexpr int STEPS = (SHARE + WARPS - 1) / WARPS;  // tiles of a warp
-  constexpr int DEPTH = STEPS < AHEAD ? STEPS : AHEAD;
+  constexpr int OTHERS = WARPS * (ONE ? 256 * STEPS + 64 : 16 + 512);  // bytes of shared memory
+  constexpr int ROOM = (SHARED - OTHERS) / (WARPS * (int)sizeof(Tile));
+  constexpr int MOST = AHEAD < ROOM ? AHEAD : ROOM, DEPTH = STEPS < MOST ? STEPS : MOST;
+  static_assert(DEPTH > 0, "x has too many columns for shared memory");
   __shared__ Tile tiles[WARPS][DEPTH];
   __shared__ uint4 single[WARPS][ONE ? STEPS : 1][16];  // columns of x, if it is one row
   __shared__ float rows[WARPS][ONE ? 16 : 128];
