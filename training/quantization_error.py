@@ -103,7 +103,8 @@ def _logits(folder: str, quantization: str, activations: str, turns: list[Turn],
 def table(differences: dict[str, Difference]) -> str:
     """The differences in Markdown."""
     lines = [
-        '| weights, activations | max abs | mean abs | mean KL [nats] | max KL [nats] | top-1 [%] |',
+        '| weights, activations | max abs | mean abs | mean KL [nats] | max KL [nats] '
+        '| top-1 [%] |',
         '|---|---|---|---|---|---|']
     lines += [f'| {name} | {d.max_abs:.4f} | {d.mean_abs:.5f} | {d.mean_kl:.2e} | {d.max_kl:.2e} '
               f'| {d.top1:.2f} |' for name, d in differences.items()]

@@ -156,6 +156,21 @@ def prepare_libraries() -> None:
     # A robot's processor is shared: OpenMP threads that spin at a barrier while the
     # others wait for a core made the vision tower ten times slower.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    # TVM takes half of an x86 processor's threads, for the cores; not all have two for each.
+    os.environ.setdefault('TVM_NUM_THREADS', os.environ.get('OMP_NUM_THREADS') or str(_cores()))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, counted as torch does: not their threads."""
+    mine, cores = os.sched_getaffinity(0), set()
+    for cpu in mine:
+        topology = Path(f'/sys/devices/system/cpu/cpu{cpu}/topology')
+        try:
+            cores.add(tuple((topology / name).read_text() for name in (
+                'physical_package_id', 'core_id')))
+        except OSError:  # a container may hide it
+            return len(mine)
+    return len(cores)
 
 
 def resolve(model: str) -> Path:

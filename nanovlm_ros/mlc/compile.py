@@ -22,9 +22,12 @@ SOURCE_HOOK = 'tvm_callback_cuda_postproc'  # TVM hands it the CUDA source of a 
 
 
 def host_target() -> tvm.target.Target:
-    """Return the CPU of this machine."""
-    return tvm.target.Target({'kind': 'llvm', 'mcpu': codegen.llvm_get_system_cpu(),
-                              'num-cores': os.cpu_count() or 1})
+    """Return the CPU of this machine, with the features that it has and not those of its model."""
+    features = tvm_ffi.get_global_func('tvm.codegen.llvm.GetHostCPUFeatures')()
+    return tvm.target.Target({
+        'kind': 'llvm', 'mcpu': codegen.llvm_get_system_cpu(),
+        'mattr': [('+' if known else '-') + name for name, known in features.items()],
+        'num-cores': os.cpu_count() or 1})
 
 
 def compile_decoder(shape: DecoderShape, target: tvm.target.Target) -> relax.VMExecutable:

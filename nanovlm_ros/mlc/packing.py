@@ -6,7 +6,6 @@ The scheme is MLC's q4f16_1 / q4f32_1: groups of 32 along the input dimension,
 scale = max|w| / 7, q = round(w / scale) in [-7, 7]. numpy only.
 """
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -54,9 +53,9 @@ def dequantize(q: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return q * np.repeat(scale.astype(np.float32), GROUP, axis=1)
 
 
-def round_trip(weight: np.ndarray, quantization: Optional[Quantization]) -> np.ndarray:
+def round_trip(weight: np.ndarray, quantization: Quantization) -> np.ndarray:
     """Return the float32 matrix that the kernels effectively multiply with."""
-    if quantization is None or quantization.weight == 'float32':
+    if quantization.weight == 'float32':
         return weight.astype(np.float32)
     if quantization.quantized:
         return dequantize(*quantize(weight, quantization.scale))

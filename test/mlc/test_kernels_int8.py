@@ -12,6 +12,7 @@ if not hasattr(tvm, 'compile'):
 from compiled import build, compile_kernel, normal  # noqa: E402
 from tvm.target import codegen  # noqa: E402
 
+from nanovlm_ros.mlc import compile as compiling  # noqa: E402
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu import dot as dots  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.linear_int8 import linear_int8, quantize_rows  # noqa: E402
@@ -49,6 +50,25 @@ def test_each_group_of_32_is_rounded_to_127_steps_of_its_largest(quantize, m):
     np.testing.assert_array_equal(groups[:, :, 8], scale.view(np.int32))
     np.testing.assert_array_equal(
         groups[:, :, 9], -7 * q.reshape(m, -1, 32).sum(-1, dtype=np.int32))
+
+
+def test_a_number_that_is_not_finite_makes_no_finite_product(quantize):
+    dot = dots.best(host_target())
+    packed = plain.matrix(normal(N, K), QUANTIZATIONS['q4f16_1']).values()
+    run = build(linear_int8(N, K, 'float16', False, dot), host_target())
+    for odd in (np.nan, np.inf, -np.inf):
+        x = normal(3, K)
+        x[1, 40] = odd
+        y = run(quantize(x), *packed, normal(3, N))
+        assert np.isfinite(y[[0, 2]]).all() and not np.isfinite(y[1]).any()
+
+
+def test_a_model_of_cpu_does_not_stand_for_features_that_this_one_lacks(monkeypatch):
+    here = tvm.get_global_func('tvm.codegen.llvm.GetHostCPUFeatures')()
+    lacking = dict.fromkeys(here, False)  # some of them come with others
+    monkeypatch.setattr(compiling.tvm_ffi, 'get_global_func', lambda name: lambda: lacking)
+    monkeypatch.setattr(compiling.codegen, 'llvm_get_system_cpu', lambda: 'sapphirerapids')
+    assert not dots.best(host_target()).name.startswith('avx')
 
 
 def runs_here(dot):

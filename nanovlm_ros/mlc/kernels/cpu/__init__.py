@@ -1,3 +1,3 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""TIR kernels, written as 16-lane vector code that LLVM lowers for any CPU."""
+"""TIR kernels, in vectors of 16 lanes, with the integer dot products that the CPU has."""

@@ -16,10 +16,9 @@ from math import gcd
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import exp2, exp2_of, fold, fold_max, transpose
+from nanovlm_ros.mlc.kernels.cpu.vector import LOG2E, exp2, exp2_of, fold, fold_max, transpose
 from nanovlm_ros.mlc.packing import BLOCK, LANES
 
-LOG2E = 1.4426950408889634
 QUERIES = 4  # that share a register of keys or values
 STRIP = 5    # registers of values at once, at most: times QUERIES, they fit 32
 

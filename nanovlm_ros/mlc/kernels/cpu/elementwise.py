@@ -5,10 +5,8 @@ from functools import lru_cache
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import PARALLEL, exp2, fold
+from nanovlm_ros.mlc.kernels.cpu.vector import LOG2E, PARALLEL, exp2, fold
 from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
-
-LOG2E = 1.4426950408889634
 
 
 @lru_cache

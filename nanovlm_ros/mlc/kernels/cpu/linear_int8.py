@@ -24,7 +24,8 @@ def quantize_rows(k):
     """Return a PrimFunc: x (m, k) float32, q (m, k/32, 10) int32: groups of 32 as int8.
 
     Of a group, eight words hold four int8 each, round(x / scale); then come the bits of its
-    float32 scale, max|x| / 127, and -7 times the sum of its int8.
+    float32 scale, max|x| / 127, and -7 times the sum of its int8. A group with a number that is
+    not finite makes no finite product, as in float32.
     """
     groups = k // GROUP
 
@@ -33,17 +34,21 @@ def quantize_rows(k):
         with T.sblock('quantize_group'):
             T.reads()
             T.writes()
-            largest = T.sblock_alloc_buffer((LANES,), 'float32')
-            scratch = T.sblock_alloc_buffer((LANES,), 'float32')
+            largest = T.sblock_alloc_buffer((LANES,), 'int32')
+            scratch = T.sblock_alloc_buffer((LANES,), 'int32')
+            peak = T.sblock_alloc_buffer((1,), 'float32')
             near = T.sblock_alloc_buffer((GROUP,), 'int32')
             total = T.sblock_alloc_buffer((LANES,), 'int32')
             inverse = T.sblock_alloc_buffer((1,), 'float32')
-            for v in T.vectorized(LANES):
-                largest[v] = T.max(T.fabs(x[r, g * GROUP + v]), T.fabs(x[r, g * GROUP + LANES + v]))
+            for v in T.vectorized(LANES):  # bits order as the numbers do, and NaN comes last
+                largest[v] = T.max(
+                    T.reinterpret('int32', T.fabs(x[r, g * GROUP + v])),
+                    T.reinterpret('int32', T.fabs(x[r, g * GROUP + LANES + v])))
             fold_max(largest, scratch)
-            q[r, g, SCALE] = T.reinterpret('int32', scratch[0] * T.float32(1 / 127))
+            peak[0] = T.reinterpret('float32', scratch[0])
+            q[r, g, SCALE] = T.reinterpret('int32', peak[0] * T.float32(1 / 127))
             inverse[0] = T.if_then_else(  # which a float32 can hold; less than that is nothing
-                scratch[0] > T.float32(1e-30), T.float32(127) / scratch[0], T.float32(0))
+                peak[0] > T.float32(1e-30), T.float32(127) / peak[0], T.float32(0))
             for h in T.unroll(GROUP // LANES):
                 for v in T.vectorized(LANES):
                     near[h * LANES + v] = T.cast(

@@ -9,6 +9,7 @@ from nanovlm_ros.mlc.packing import LANES
 
 PARALLEL = 8  # rows from which on threads are worth waking for what is done to each
 
+LOG2E = 1.4426950408889634
 # 2**f = sum (f ln 2)^i / i! for f in [-1/2, 1/2]; the 7th term is below 2e-7.
 _TAYLOR = [log(2) ** i / factorial(i) for i in range(7)]
 
