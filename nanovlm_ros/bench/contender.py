@@ -106,4 +106,3 @@ class Ours:
 
     def _tokens(self, count: int) -> List[int]:
         return self._random.integers(0, self._vocab, count).tolist()
-

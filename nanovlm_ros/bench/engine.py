@@ -108,7 +108,9 @@ def _questions(executor: MlcExecutor, repeat: int) -> Measured:
             return answers[name][-1].timings.total
         return once
     seconds = take_turns({name: run(name) for name in asked}, repeat)
-    fresh, cached, long = (answers[name][1:] for name in ('fresh', 'cached', 'long'))
+    # Of the turns that count: with slow models the first is among them.
+    fresh, cached, long = (answers[name][-len(seconds[name]):]
+                           for name in ('fresh', 'cached', 'long'))
     tokens = [(a.completion_tokens - 1) / a.timings.decode for a in long if a.timings.decode]
     return {
         'yes_no': in_ms(seconds['yes_no']),

@@ -19,7 +19,6 @@ from nanovlm_ros.engine.memory import check_memory, needed
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 HF, LLAMA_CPP = 'hf', 'llama.cpp'
-PEERS = (HF, LLAMA_CPP)
 NUMERICS_ROWS = 128  # of the KV cache
 
 
@@ -108,9 +107,7 @@ def _fill_most(ours: Ours) -> None:
 
 
 def _told(subject: Subject) -> Dict[str, Any]:
-    """Return what a whole model will take. Raises OUT_OF_MEMORY where there is less."""
-    if not subject.load:
-        return {}
+    """Return what all of a model will take. Raises OUT_OF_MEMORY where there is less."""
     wanted = needed(subject.checkpoint, subject.shape, subject.slots)
     check_memory(subject.checkpoint.name, wanted)
     return {'told_mib': round(wanted.total / MIB, 1), 'told': str(wanted)}

@@ -6,6 +6,9 @@ import time
 from statistics import median
 from typing import Callable, Dict, List
 
+import torch
+
+from nanovlm_ros.bench.samples import Clock
 from nanovlm_ros.engine.executor import MlcExecutor
 from nanovlm_ros.types import Answer, Frame, GenerationConfig, Query
 
@@ -51,7 +54,11 @@ def _windows(model, repeat: int, picture: Callable[[], Frame]) -> dict:
 
 def one_frame(model, repeat: int, picture: Callable[[], Frame]) -> List[float]:
     """Return the seconds of vision and prefill of single frames."""
-    return [_timed(lambda: _fill_one(model, picture())) for _ in range(repeat)]
+    clock, seconds = _clock(model), []
+    for _ in range(repeat):
+        frame = picture()
+        seconds.append(clock(lambda: _fill_one(model, frame)))
+    return seconds
 
 
 def _fill_one(model, frame: Frame) -> None:
@@ -69,11 +76,10 @@ def rolling(model, frames: int, repeat: int, picture: Callable[[], Frame]) -> Li
     """Return the seconds that a new frame takes in a full rolling window."""
     from nanovlm_ros.engine.window import FrameWindow
 
-    window, seconds = FrameWindow(frames, 0.0, 0), []
+    window, clock, seconds = FrameWindow(frames, 0.0, 0), _clock(model), []
     for number in range(2 * frames + repeat):
         window.add(picture(), number)
-        took = _timed(lambda: model.watch('bench', window.generations()))
-        seconds.append(took)
+        seconds.append(clock(lambda: model.watch('bench', window.generations())))
     model.watch('bench', ())
     return seconds[2 * frames:]
 
@@ -81,7 +87,7 @@ def rolling(model, frames: int, repeat: int, picture: Callable[[], Frame]) -> Li
 def _exact(model, frames: int, repeat: int, picture) -> List[float]:
     from nanovlm_ros.models.prompt import Turn
 
-    window, seconds = [picture() for _ in range(frames)], []
+    window, clock, seconds = [picture() for _ in range(frames)], _clock(model), []
     for frame in window:
         model.see(frame)
     for _ in range(repeat):
@@ -93,15 +99,21 @@ def _exact(model, frames: int, repeat: int, picture) -> List[float]:
             sequence, shared = model.open(prompt)
             model.step([(sequence, prompt.spans[-1][2] - shared)], [])
             model.release(sequence, keep=False)
-        seconds.append(_timed(fill))
+        seconds.append(clock(fill))
     return seconds
+
+
+def _clock(model) -> Clock:
+    """Return the clock of the device that a model runs on."""
+    return Clock(torch.device(model.device))
 
 
 def _one_and_eight(executor, repeat: int, picture) -> dict:
     one, eight = [], []
     for _ in range(repeat):
-        one.append(_timed(lambda: _ask_together(executor, picture(), PROMPTS[:1])))
-        eight.append(_timed(lambda: _ask_together(executor, picture(), PROMPTS)))
+        for prompts, seconds in ((PROMPTS[:1], one), (PROMPTS, eight)):
+            frame = picture()
+            seconds.append(_timed(lambda: _ask_together(executor, frame, prompts)))
     return {'one_prompt_ms': _ms(one), 'eight_prompts_ms': _ms(eight),
             'eight_prompts_ratio': round(median(eight) / median(one), 2)}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from nanovlm_ros.bench.contender import STEPS
 from nanovlm_ros.bench.random_checkpoint import random_checkpoint
 from nanovlm_ros.bench.random_weights import RandomWeights
 from nanovlm_ros.engine.build import library
@@ -63,7 +64,10 @@ class Subject:
 
 def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progress: Progress
                   ) -> Subject:
-    """Return a model that has files; `options` are those of `engine.loader.load`."""
+    """Return a model that has files; `options` are those of `engine.loader.load`.
+
+    Raises INVALID_REQUEST for a context that cannot be measured.
+    """
     checkpoint = open_checkpoint(
         model, options['revision'], options['trust_pickle'], progress)
     quantization = QUANTIZATIONS[options['quantization']]
@@ -71,9 +75,11 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
     if converted:
         folder = load_mlc_folder(Path(converted).expanduser(), progress)
         checkpoint, quantization = replace(checkpoint, llm=folder.llm), folder.quantization
+    context = options['context_length'] or checkpoint.positions
+    _check_context(context, checkpoint)
     return Subject(
         checkpoint, _shape(checkpoint, quantization, options['device'], options['activations']),
-        options['context_length'] or checkpoint.positions, max_sequences,
+        context, max_sequences,
         model or DEMO_MODEL, lambda: load(
             model, progress=progress, max_sequences=max_sequences, **options), progress)
 
@@ -82,18 +88,14 @@ def random_subject(model: Published, *, quantization: str, device: str, activati
                    context_length: int, max_sequences: int, progress: Progress) -> Subject:
     """Return a model of published dimensions; nothing of it is read from a disk.
 
-    Raises INVALID_REQUEST for a context longer than the model's.
+    Raises INVALID_REQUEST for a context that cannot be measured.
     """
     known = configured(model)
     check_llm(known.llm, known.path)
     # Tiles of one image take more rows than CONTEXT has.
     usual = known.positions if known.aspect_ratio == ANYRES else CONTEXT
     context = context_length or min(usual, known.positions)
-    if context > known.positions:
-        raise NanoVlmError(
-            ErrorCode.INVALID_REQUEST,
-            f'context_length is {context}, but {model.name} has {known.positions} positions; '
-            'set it to that or less.')
+    _check_context(context, known)
     shape = _shape(known, QUANTIZATIONS[quantization], device, activations)
 
     def assembled():
@@ -102,6 +104,16 @@ def random_subject(model: Published, *, quantization: str, device: str, activati
                             max_sequences=max_sequences, progress=progress)
     return Subject(known, shape, context, max_sequences, 'random',
                    assembled if model.vision else None, progress)
+
+
+def _check_context(context: int, checkpoint: Checkpoint) -> None:
+    """Refuse a context longer than the model's, or without room for a run of decoding."""
+    if not STEPS < context <= checkpoint.positions:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'context_length is {context}, but {checkpoint.name} has {checkpoint.positions} '
+            f'positions, and a run decodes {STEPS} tokens after a prompt; set it to '
+            f'{STEPS + 1} to {checkpoint.positions}, or 0.')
 
 
 def _shape(checkpoint: Checkpoint, quantization: Quantization, device: str, activations: str

@@ -4,6 +4,8 @@
 import re
 from typing import Any, Dict, Iterable, List, Sequence
 
+from nanovlm_ros.mlc.packing import QUANTIZATIONS
+
 OURS = 'nanovlm'
 # What is measured, by the beginning of its name; `{}` are the numbers in it.
 LABELS = (
@@ -12,6 +14,7 @@ LABELS = (
     (r'window_(\d+)', 'a new frame in a window of {}'),
     (r'prefill_(\d+)', 'prefill {} rows'), (r'decode_(\d+)', 'decode, context {}'),
     (r'decode_sampled_(\d+)', 'decode and choose, context {}'),
+    (r'batch_1_(\d+)', 'decode 1 sequence, context {}'),
     (r'batch_(\d+)_(\d+)', 'decode {} sequences, context {}'),
     (r'yes_no', 'yes or no about a new frame'), (r'frames_per_second', 'frames a second'),
     (r'fresh_answer', 'short answer, new image'),
@@ -25,13 +28,21 @@ LABELS = (
 def render(result: Dict[str, Any]) -> str:
     """Return the tables of everything in a result."""
     models = result['models']
-    parts = [_head(result), overview(models) if len(models) > 1 else _model(models[0])]
+    parts = [_head(result)]
+    if len(models) > 1:
+        parts.append(overview(models))
+    parts += [_model(m) for m in models if len(models) == 1 or _has_more(m)]
     for name in ('sharing', 'node'):
         if name in result:
             parts.append(columns([[f'{name}:', ''], *(
                 ['  ' + key.replace('_', ' '), str(value)]
                 for key, value in result[name].items())]))
     return '\n\n'.join(parts)
+
+
+def _has_more(model: Dict[str, Any]) -> bool:
+    """Whether something was asked for that the overview does not show."""
+    return bool(model.get('peers') or 'numerics' in model or 'fits' in model.get('memory', {}))
 
 
 def overview(models: Sequence[Dict[str, Any]]) -> str:
@@ -95,8 +106,8 @@ def _model(model: Dict[str, Any]) -> str:
             line += [_value(theirs), _ratio(theirs, entry)]
         lines.append(line)
     title = (f'{model["name"]}, {model["quantization"]}, {model["weights"]} weights, '
-             f'{model["device"]}, context {model["context"]}, '
-             f'{model["max_sequences"]} sequences')
+             f'{model["device"]}, {_activations(model)}context {model["context"]}, '
+             f'{model["max_sequences"]} sequence{"s" * (model["max_sequences"] != 1)}')
     return '\n'.join([title, columns(lines), *_sentences(model)])
 
 
@@ -119,10 +130,17 @@ def _sentences(model: Dict[str, Any]) -> List[str]:
     if 'numerics' in model:
         n = model['numerics']
         found.append(
-            f'numerics, {n["layers"]} layers: largest error of a logit {n["largest_error"]}, of '
-            f'torch float16 {n["largest_error_torch_float16"]}, ratio {n["ratio"]}; logits '
-            f'spread by {n["spread_of_logits"]}')
+            f'numerics, {_activations(model)}{n["layers"]} layers: largest error of a logit '
+            f'{n["largest_error"]}, of torch float16 {n["largest_error_torch_float16"]}, ratio '
+            f'{n["ratio"]}; logits spread by {n["spread_of_logits"]}')
     return found + model.get('notes', [])
+
+
+def _activations(model: Dict[str, Any]) -> str:
+    """Return what weights multiply with, where there is a choice; a comma follows."""
+    if model['device'] != 'cpu' or not QUANTIZATIONS[model['quantization']].quantized:
+        return ''
+    return f'{model["shape"]["activations"]} activations, '
 
 
 def _label(name: str) -> str:

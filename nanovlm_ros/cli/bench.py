@@ -8,6 +8,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 from nanovlm_ros.cli.model_arguments import Progress, add_model_arguments, load_options
+from nanovlm_ros.engine.device import AUTO
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 THREADS = ('OMP_NUM_THREADS', 'TVM_NUM_THREADS')
@@ -74,6 +75,32 @@ def _check(arguments) -> None:
         _refuse('--shape is for models without files: add --random-weights.')
     if arguments.random_weights and (arguments.model or arguments.mlc_weights):
         _refuse('--random-weights takes the place of --model and --mlc-weights; use one of them.')
+    if arguments.random_weights:
+        _check_of_files(arguments)
+    if arguments.output:
+        _check_output(arguments.output)
+
+
+def _check_of_files(arguments) -> None:
+    """Refuse what is said about files where there are none."""
+    given = [option for option, said in (
+        ('--revision', arguments.revision), ('--trust-pickle', arguments.trust_pickle),
+        ('--chat-template', arguments.chat_template),
+        ('--vision-scaling', arguments.vision_scaling != AUTO)) if said]
+    if given:
+        _refuse(f'{" and ".join(given)} cannot be used with --random-weights: a shape has no '
+                'files, and says itself how images come to it. Leave that out.')
+
+
+def _check_output(path: Path) -> None:
+    """Refuse, before minutes are spent, a file that could not be written after them."""
+    if not path.parent.is_dir():
+        _refuse(f'--output {path} cannot be written: there is no folder {path.parent}. Make it, '
+                'or name another file.')
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        _refuse(f'--output {path} cannot be written: '
+                f'{"it is a folder" if path.is_dir() else "permission is denied"}. Name another '
+                'file.')
 
 
 def _refuse(text: str) -> None:
@@ -142,14 +169,23 @@ def _passed_on(arguments) -> list:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _number(int, text)
     if number < 1:
         raise ArgumentTypeError('must be at least 1')
     return number
 
 
 def _positive_float(text: str) -> float:
-    number = float(text)
+    number = _number(float, text)
     if not 0 < number < float('inf'):
         raise ArgumentTypeError('must be above 0')
     return number
+
+
+def _number(kind, text: str):
+    """Return a text as an int or a float."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f'{text!r} is no number' + ', or no whole one' * (kind is int)) from None

@@ -3,7 +3,7 @@
 """How much memory a model will take, told and checked before anything is loaded."""
 import logging
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -65,7 +65,10 @@ class Needed(NamedTuple):
 
 
 def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
-    """Return what a model with a KV cache of so many rows will take."""
+    """Return what a model with a KV cache of so many rows will take.
+
+    A checkpoint without a tower is a language model alone: nothing is for vision and images.
+    """
     # A tied head is the embedding table a second time, laid out as the head.
     groups = decoder_groups(shape, checkpoint.tied)
     weights = sum(p.nbytes for group in groups for p in group.parameters.values())
@@ -73,14 +76,20 @@ def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
     unpacked = HALF * max(sum(group.rows) * group.columns for group in groups
                           if group.name.startswith('layers.')) if unpacks else 0
     number = np.dtype(shape.cache_dtype).itemsize
+    vision, images = _seeing(checkpoint, shape) if checkpoint.vision else (0, 0)
+    return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
+                  vision, images, unpacked, shape.device)
+
+
+def _seeing(checkpoint: Checkpoint, shape: DecoderShape) -> Tuple[int, int]:
+    """Return the bytes of tower and projector, and of the rows of the newest images."""
     tower = empty_tower(checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token)
     projector = empty_projector(checkpoint.projector_type, tower.shape.hidden, shape.hidden)
     images = kept_frames(checkpoint.several_images) * most_rows(
         checkpoint, tower.shape.image_size, tower.shape.side, tower.tokens)
     vision = sum(p.numel() for part in (tower, projector) for p in part.parameters())
-    return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
-                  dtype_on(torch.device(shape.device)).itemsize * vision,
-                  FLOAT * images * shape.hidden, unpacked, shape.device)
+    return (dtype_on(torch.device(shape.device)).itemsize * vision,
+            FLOAT * images * shape.hidden)
 
 
 def most_rows(checkpoint: Checkpoint, size: int, side: int, patches: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
+from nanovlm_ros.mlc.mlc_layout import decoder_groups
 from nanovlm_ros.mlc.packing import LANES, Quantization
 from nanovlm_ros.mlc.shape import LAYER_NORM, RMS_NORM, DecoderShape
 from nanovlm_ros.models.weight_files import broken
@@ -97,7 +98,10 @@ class Checkpoint:
         return bool(self.llm.get('tie_word_embeddings', False))
 
     def shape(self, quantization: Quantization) -> DecoderShape:
-        """Dimensions of the language model. Raises MODEL_ERROR where one is missing."""
+        """Dimensions of the language model.
+
+        Raises MODEL_ERROR where one is missing, or is none that the kernels can take.
+        """
         c = self.llm
 
         def get(*names):
@@ -115,7 +119,7 @@ class Checkpoint:
                          f'{rotary_dim} of them rotated; the kernels need a multiple of {LANES}, '
                          'and of 4. Use another model.')
         half = 'f16' in quantization.name and get('hidden_size') >= HALF_CACHE
-        return DecoderShape(
+        shape = DecoderShape(
             hidden=get('hidden_size'), intermediate=get('intermediate_size'),
             layers=get('num_hidden_layers'), q_heads=heads,
             kv_heads=get('num_key_value_heads', 'num_attention_heads'), head_dim=head_dim,
@@ -123,6 +127,8 @@ class Checkpoint:
             norm_eps=get('rms_norm_eps') if norm == RMS_NORM else
             get('layer_norm_eps', 'norm_eps'), quantization=quantization,
             cache_dtype='float16' if half else 'float32')
+        decoder_groups(shape, self.tied)  # refuses a vocabulary, or another size, by its matrix
+        return shape
 
 
 def check_llm(config: Dict[str, Any], path: Path) -> None:

@@ -126,6 +126,7 @@ def test_stablelm_is_measured_against_transformers_alone(tmp_path, capsys):
     numerics = model['numerics']
     assert 0 < numerics['largest_error'] < 2 * numerics['largest_error_torch_float16']
     assert set(model['measured']) == {'prefill_256', 'prefill_384', 'decode_256'}
+    assert '0.0 MiB for vision, 0.0 MiB for images' in model['memory']['told']
     assert cli.main([*arguments, '--against', 'llama.cpp']) == 1
     assert 'llama-cpp-python' in capsys.readouterr().err
 
@@ -149,7 +150,17 @@ def test_each_of_several_shapes_has_a_process_and_one_that_fails_says_why(tmp_pa
     (['--random-weights', '--shape', 'VILA-9b'], 'VILA1.5-3b'),
     (['--random-weights', '--shape', 'VILA1.5-3b', 'VILA-9b'], 'VILA-9b'),
     (['--random-weights', '--shape', 'VILA1.5-3b', '--model', 'x'], '--model'),
-    (['--random-weights', '--shape', 'VILA1.5-3b', '--context-length', '5000'], '4096'),
+    *((['--random-weights', '--shape', 'VILA1.5-3b', '--context-length', context],
+       f'context_length is {context}, but VILA1.5-3b has 4096 positions')
+      for context in ('5000', '32', '-5')),
+    (['--context-length', '20'], 'context_length is 20'),
+    *((['--random-weights', '--shape', 'VILA1.5-3b', *option], f'{option[0]} cannot be used')
+      for option in (['--revision', 'main'], ['--trust-pickle'], ['--chat-template', 'vicuna_v1'],
+                     ['--vision-scaling', 'pad'])),
+    (['--random-weights', '--shape', 'TinyLlama-1.1B', '--max-sequences', '1000000'],
+     'max_sequences'),
+    (['--output', '/missing/out.json'], 'there is no folder /missing'),
+    (['--output', '/'], 'it is a folder'),
     (['--random-weights', '--shape', 'VILA1.5-3b', '--device', 'cpu', '--against', 'llama.cpp'],
      'pip install llama-cpp-python gguf'),
     (['--random-weights', '--shape', 'TinyLlama-1.1B', '--sharing'], 'takes none'),
@@ -164,8 +175,11 @@ def test_what_cannot_be_measured_is_a_sentence(arguments, said, capsys, monkeypa
 
 
 @pytest.mark.parametrize('arguments', [
-    ['--repeat', '0'], ['--fits', '-1'], ['--against', 'ollama'], ['--threads', 'two']])
-def test_wrong_numbers_and_names_end_with_2(arguments):
+    ['--repeat', '0'], ['--fits', '-1'], ['--against', 'ollama'], ['--threads', 'two'],
+    ['--repeat', '2.5'], ['--fits', 'much']])
+def test_wrong_numbers_and_names_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(['bench', *arguments])
     assert caught.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert arguments[0] in said and '_positive' not in said

@@ -1,11 +1,17 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """The table says what was measured, in columns."""
+import pytest
+
 from nanovlm_ros.bench.table import columns, overview, render
 
 
 def entry(median):
     return {'unit': 'ms', 'median': median, 'min': median / 2, 'max': 2 * median, 'runs': 3}
+
+
+NUMERICS = {'layers': 2, 'largest_error': 0.1, 'largest_error_torch_float16': 0.2, 'ratio': 0.5,
+            'spread_of_logits': 1.5}
 
 
 def model(name='VILA', rows=256, **more):
@@ -49,13 +55,42 @@ def test_the_overview_has_a_line_a_model_and_says_why_one_is_missing():
 
 
 def test_of_several_models_the_overview_is_shown():
-    text = render(result(model(), model('other')))
+    text = render(result(model(), model('other', peers={})))
     assert overview([model(), model('other')]) in text and 'reached' not in text
+
+
+@pytest.mark.parametrize('more, said', [
+    ({'peers': {'hf': {'decode_256': entry(5.0)}}}, '2.50x'),
+    ({'numerics': NUMERICS}, 'numerics, 2 layers'),
+    ({'memory': {'in_all_mib': 2800.5, 'asked_gb': 4.0, 'fits': True}}, 'of 4 GB: fits')])
+def test_what_an_overview_does_not_show_of_a_model_is_below_it(more, said):
+    models = [model(), {'name': 'large', 'error': 'large needs more memory.'},
+              model('other', **more)]
+    above, below = render(result(*models)).split(overview(models))
+    assert said not in above and said in below
+    assert 'other, q4f16_1' in below and 'VILA' not in below and 'large needs' not in below
+
+
+@pytest.mark.parametrize('device, quantization, said', [
+    ('cpu', 'q4f16_1', 'int8 activations, '), ('cpu', 'q0f32', ''), ('cuda', 'q4f16_1', '')])
+def test_activations_are_named_where_there_is_a_choice(device, quantization, said):
+    text = render(result(model(
+        device=device, quantization=quantization, numerics=NUMERICS,
+        shape={'activations': 'int8'})))
+    assert f'{device}, {said}context 1024, 1 sequence\n' in text
+    assert f'numerics, {said}2 layers' in text
 
 
 def test_what_else_was_measured_follows():
     text = render(result(model(), node={'idle_cpu_percent': 3.0}, sharing={'one_prompt_ms': 55}))
     assert text.index('one prompt ms') < text.index('idle cpu percent')
+
+
+@pytest.mark.parametrize('count, said', [(1, '1 sequence'), (4, '4 sequences')])
+def test_one_sequence_is_no_plural(count, said):
+    text = render(result(model(max_sequences=count, measured={
+        'decode_256': entry(2.0), f'batch_{count}_256': entry(4.0)})))
+    assert f'context 1024, {said}\n' in text and f'decode {said}, context 256' in text
 
 
 def test_columns_stand_below_each_other_and_sentences_widen_none():

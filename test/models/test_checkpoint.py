@@ -101,6 +101,15 @@ def test_heads_that_the_kernels_cannot_take_are_refused(changes):
     assert '24 numbers' in refused(demo(**{**LLAMA, **changes}).shape, QUANTIZATIONS['q0f32'])
 
 
+@pytest.mark.parametrize('changes, said', [
+    ({'vocab_size': 161}, 'model.embed_tokens.weight is a matrix of 161 x 64'),
+    ({'intermediate_size': 104}, 'mlp.down_proj.weight is a matrix of 64 x 104')])
+def test_matrices_that_the_kernels_cannot_take_are_refused_before_anything_is_made_of_them(
+        changes, said):
+    message = refused(demo(**{**LLAMA, **changes}).shape, QUANTIZATIONS['q0f32'])
+    assert said in message and 'Pad the checkpoint' in message
+
+
 def test_a_llama_is_read():
     checkpoint = demo(**LLAMA, num_key_value_heads=2)
     shape = checkpoint.shape(QUANTIZATIONS['q4f16_1'])
