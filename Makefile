@@ -8,7 +8,7 @@
 # Needs Python >= 3.10 (PYTHON=python3.12 chooses one) and a C/C++ compiler; no ROS.
 
 PYTHON ?= python3
-# Ends a hang: the suite takes about five minutes on two cores.
+# Ends a hang: the suite takes about ten minutes on two cores.
 TEST_SECONDS ?= 1200
 
 READY := .venv/.ready
