@@ -11,7 +11,7 @@ import numpy as np
 
 from nanovlm_ros.mlc.mlc_folder import MlcFolder
 from nanovlm_ros.mlc.mlc_layout import Group, Parameter, decoder_groups
-from nanovlm_ros.mlc.shape import DecoderShape, Parameters
+from nanovlm_ros.mlc.shape import DecoderShape, Parameters, table_parameters
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
@@ -25,7 +25,7 @@ def parameters(shape: DecoderShape) -> Parameters:
     module, out = layout(shape.device), {}
     for group in decoder_groups(shape, tied=False):
         if group.rows:
-            kind = (module.table_parameters if group.name == 'embedding'
+            kind = (table_parameters if group.name == 'embedding'
                     else module.matrix_parameters)
             made = kind(sum(group.rows), group.columns, shape.quantization)
         else:
@@ -73,4 +73,6 @@ def pack(shape: DecoderShape, group: Group, part: str, array: np.ndarray) -> np.
     """Lay out one parameter of a group as the kernels of `shape.device` have it."""
     if not group.rows:  # vectors: all kernels have them in float32
         return np.asarray(array, np.float32)
+    if group.name == 'embedding':
+        return array.view(np.int32) if array.dtype == np.uint32 else array
     return layout(shape.device).pack(group, part, array)

@@ -4,7 +4,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Tuple
 
-from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
+from nanovlm_ros.mlc.packing import GROUP, NIBBLES, QUANTIZATIONS, Quantization
 
 # Name of a parameter, or a part of it -> (shape, dtype).
 Parameters = Dict[str, Tuple[Tuple[int, ...], str]]
@@ -71,3 +71,11 @@ class DecoderShape:
                       *matrix(layer + 'attention_out'), *norm(layer + 'mlp_norm'),
                       *matrix(layer + 'gate_up'), *matrix(layer + 'down')]
         return [*names, *norm('norm'), *matrix('head')]
+
+
+def table_parameters(rows: int, columns: int, quantization: Quantization) -> Parameters:
+    """Return how an embedding table (rows, columns) is laid out: row by row, as MLC has it."""
+    if not quantization.quantized:
+        return {'weight': ((rows, columns), quantization.weight)}
+    return {'weight': ((rows, columns // NIBBLES), 'int32'),
+            'scale': ((rows, columns // GROUP), quantization.scale)}

@@ -30,19 +30,9 @@ def matrix_parameters(rows: int, columns: int, quantization: Quantization) -> Pa
             'scale': ((blocks, columns // GROUP, LANES), quantization.scale)}
 
 
-def table_parameters(rows: int, columns: int, quantization: Quantization) -> Parameters:
-    """Return how an embedding table (rows, columns) is laid out: row by row."""
-    if not quantization.quantized:
-        return {'weight': ((rows, columns), quantization.weight)}
-    return {'weight': ((rows, columns // NIBBLES), 'int32'),
-            'scale': ((rows, columns // GROUP), quantization.scale)}
-
-
 def pack(group: Group, part: str, array: np.ndarray) -> np.ndarray:
-    """Lay out one parameter of a matrix or of the embedding table."""
+    """Lay out one parameter of a matrix."""
     words = array.dtype == np.uint32
-    if group.name == 'embedding':
-        return array.view(np.int32) if words else array
     return lanes_last(array, words)
 
 

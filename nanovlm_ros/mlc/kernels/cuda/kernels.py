@@ -4,9 +4,9 @@
 from functools import lru_cache
 
 from nanovlm_ros.mlc.kernels.cuda.launch import launch
-from nanovlm_ros.mlc.kernels.cuda.layout import (
-    EACH, matrix_parameters, readers, table_parameters, tiles)
+from nanovlm_ros.mlc.kernels.cuda.layout import EACH, matrix_parameters, readers, tiles
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.mlc.shape import table_parameters
 
 W4 = QUANTIZATIONS['q4f16_1']
 # How a product ends; see linear.cu.
