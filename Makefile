@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 # Ends a hang: the suite takes about ten minutes on two cores.
-TEST_SECONDS ?= 1200
+TEST_SECONDS ?= 1800
 
 READY := .venv/.ready
 INTERFACES := $(wildcard msg/*.msg srv/*.srv action/*.action)
