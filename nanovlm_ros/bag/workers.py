@@ -21,13 +21,13 @@ from nanovlm_ros.bag.measured import Busy, Work, peak_memory_mib
 from nanovlm_ros.bag.part import Part, part_of
 from nanovlm_ros.bag.plan import BagPlan
 from nanovlm_ros.bag.throughput import run_part
+from nanovlm_ros.engine.loader import THREADS
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 LOG = logging.getLogger(__name__)
 ATTEMPTS = 3              # workers that may die of one shard
 SHARD_ROWS = (64, 256)    # least and most rows of a shard
 LEAD = 4                  # shards a worker that may be done ahead of their turn
-THREADS = ('OMP_NUM_THREADS', 'TVM_NUM_THREADS')
 
 
 class Shard(NamedTuple):

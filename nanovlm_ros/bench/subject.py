@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured: a model of files, or one of published dimensions and random weights."""
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
@@ -11,9 +11,9 @@ from nanovlm_ros.bench.random_checkpoint import random_checkpoint
 from nanovlm_ros.bench.random_weights import RandomWeights
 from nanovlm_ros.engine.build import library
 from nanovlm_ros.engine.device import choose_device
-from nanovlm_ros.engine.loader import DEMO_MODEL, assemble, load, open_checkpoint
+from nanovlm_ros.engine.loader import (
+    DEMO_MODEL, assemble, load, open_checkpoint, use_converted)
 from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
-from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.mlc.target import Target
@@ -68,13 +68,10 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
 
     Raises INVALID_REQUEST for a context that cannot be measured.
     """
-    checkpoint = open_checkpoint(
-        model, options['revision'], options['trust_pickle'], progress)
-    quantization = QUANTIZATIONS[options['quantization']]
-    converted = options['mlc_weights'] or checkpoint.converted
-    if converted:
-        folder = load_mlc_folder(Path(converted).expanduser(), progress)
-        checkpoint, quantization = replace(checkpoint, llm=folder.llm), folder.quantization
+    checkpoint, given = use_converted(
+        open_checkpoint(model, options['revision'], options['trust_pickle'], progress),
+        options['mlc_weights'], progress)
+    quantization = given.quantization if given else QUANTIZATIONS[options['quantization']]
     context = options['context_length'] or checkpoint.positions
     _check_context(context, checkpoint)
     return Subject(

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from nanovlm_ros.cli.model_arguments import Progress, add_model_arguments, load_options
 from nanovlm_ros.engine.device import AUTO
+from nanovlm_ros.engine.loader import THREADS
 from nanovlm_ros.types import ErrorCode, NanoVlmError
-
-THREADS = ('OMP_NUM_THREADS', 'TVM_NUM_THREADS')
 
 
 def add_arguments(parser) -> None:

@@ -6,14 +6,12 @@
     model/               see `models.bundle`
 """
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Dict
 
 from nanovlm_ros.engine.build import converted_weights, library
-from nanovlm_ros.engine.loader import check_same, open_checkpoint
+from nanovlm_ros.engine.loader import open_checkpoint, use_converted
 from nanovlm_ros.mlc.cache import part, publish
-from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import INT8
 from nanovlm_ros.mlc.target import Target
@@ -33,13 +31,10 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
     those of `loader.load`. Raises NanoVlmError, INVALID_REQUEST for a folder of something else.
     """
     _check_free(output)
-    checkpoint = open_checkpoint(model, revision, trust_pickle, progress)
-    mlc_weights = mlc_weights or str(checkpoint.converted or '')
-    if mlc_weights:
-        given = load_mlc_folder(Path(mlc_weights).expanduser(), progress)
-        check_same(checkpoint, given.llm, mlc_weights)
-        checkpoint, weights = replace(checkpoint, llm=given.llm), given.folder
-        shape = checkpoint.shape(given.quantization)
+    checkpoint, given = use_converted(
+        open_checkpoint(model, revision, trust_pickle, progress), mlc_weights, progress)
+    if given:
+        shape, weights = checkpoint.shape(given.quantization), given.folder
     else:
         shape = checkpoint.shape(QUANTIZATIONS[quantization])
         weights = converted_weights(checkpoint, shape, progress)

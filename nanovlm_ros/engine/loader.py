@@ -4,7 +4,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Tuple
 
 from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device, torch_device
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nanovlm_ros.engine.model import VisionLanguageModel
+    from nanovlm_ros.mlc.mlc_weights import MlcWeights
     from nanovlm_ros.mlc.shape import DecoderShape
     from nanovlm_ros.models.checkpoint import Checkpoint
     from nanovlm_ros.models.templates import Template
 
 DEMO_MODEL = 'demo'
 SCALINGS = (AUTO, 'resize', 'pad', 'crop')
+THREADS = OMP_THREADS, TVM_THREADS = 'OMP_NUM_THREADS', 'TVM_NUM_THREADS'  # of a process
 
 
 def load(model: str = '', *, revision: str = '', device: str = AUTO,
@@ -117,6 +119,23 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     return ready
 
 
+def use_converted(checkpoint: 'Checkpoint', mlc_weights: str, progress: Progress
+                  ) -> 'Tuple[Checkpoint, Optional[MlcWeights]]':
+    """Return a checkpoint with the language model of weights in MLC's format, and those weights.
+
+    They lie in the folder `mlc_weights`, or in the one that the checkpoint has; where there is
+    neither, the checkpoint stays as it is. Raises MODEL_ERROR for weights of another model.
+    """
+    from nanovlm_ros.mlc.mlc_weights import load_mlc_folder
+
+    folder = mlc_weights or checkpoint.converted
+    if not folder:
+        return checkpoint, None
+    given = load_mlc_folder(Path(folder).expanduser(), progress)
+    check_same(checkpoint, given.llm, str(folder))
+    return replace(checkpoint, llm=given.llm), given
+
+
 def check_same(checkpoint: 'Checkpoint', llm: dict, mlc_weights: str) -> None:
     """Refuse weights of another model: the tokenizer and the projector are the checkpoint's.
 
@@ -157,7 +176,7 @@ def prepare_libraries() -> None:
     # others wait for a core made the vision tower ten times slower.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     # TVM takes half of an x86 processor's threads, for the cores; not all have two for each.
-    os.environ.setdefault('TVM_NUM_THREADS', os.environ.get('OMP_NUM_THREADS') or str(_cores()))
+    os.environ.setdefault(TVM_THREADS, os.environ.get(OMP_THREADS) or str(_cores()))
 
 
 def _cores() -> int:

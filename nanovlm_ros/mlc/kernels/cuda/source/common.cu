@@ -4,7 +4,9 @@
 // How a kernel meets the one before it. On sm_90 a kernel may be started while its predecessor
 // still runs, so that it has its weights on the way in time: what others wrote may be read, and
 // anything be written, after `wait_for_inputs` alone. Before it a kernel reads what no kernel of
-// the step writes: weights, tables, and rows of the cache that were there before.
+// the step writes: weights, tables, and rows of the cache that were there before. A kernel that
+// follows one with `let_next_start` reads what the step writes by `fresh` alone: loads that the
+// compiler makes through the read-only cache may find there what a kernel beside it had read.
 #ifndef NANOVLM_COMMON
 #define NANOVLM_COMMON
 #include <cuda_fp16.h>
