@@ -108,7 +108,7 @@ def _fill_most(ours: Ours) -> None:
 
 def _told(subject: Subject) -> Dict[str, Any]:
     """Return what all of a model will take. Raises OUT_OF_MEMORY where there is less."""
-    wanted = needed(subject.checkpoint, subject.shape, subject.slots)
+    wanted = needed(subject.checkpoint, subject.shape, subject.slots, subject.place)
     check_memory(subject.checkpoint.name, wanted)
     return {'told_mib': round(wanted.total / MIB, 1), 'told': str(wanted)}
 

@@ -12,12 +12,13 @@ from nanovlm_ros.bench.random_weights import RandomWeights
 from nanovlm_ros.engine.build import library
 from nanovlm_ros.engine.device import choose_device
 from nanovlm_ros.engine.loader import (
-    DEMO_MODEL, assemble, load, open_checkpoint, use_converted)
+    DEMO_MODEL, assemble, load, open_checkpoint, use_converted, vision_placement)
 from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.mlc.target import Target
 from nanovlm_ros.models.checkpoint import ANYRES, Checkpoint, check_llm
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.published import Published, configured
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
@@ -32,6 +33,7 @@ class Subject:
     shape: DecoderShape
     context: int
     max_sequences: int
+    place: Placement  # of vision
     weights: str  # 'random', or where they are from
     load: Optional[Callable]
     progress: Progress
@@ -74,15 +76,17 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
     quantization = given.quantization if given else QUANTIZATIONS[options['quantization']]
     context = options['context_length'] or checkpoint.positions
     _check_context(context, checkpoint)
+    shape = _shape(checkpoint, quantization, options['device'], options['activations'])
     return Subject(
-        checkpoint, _shape(checkpoint, quantization, options['device'], options['activations']),
-        context, max_sequences,
+        checkpoint, shape,
+        context, max_sequences, vision_placement(shape, options['vision_weights']),
         model or DEMO_MODEL, lambda: load(
             model, progress=progress, max_sequences=max_sequences, **options), progress)
 
 
 def random_subject(model: Published, *, quantization: str, device: str, activations: str,
-                   context_length: int, max_sequences: int, progress: Progress) -> Subject:
+                   vision_weights: str, context_length: int, max_sequences: int,
+                   progress: Progress) -> Subject:
     """Return a model of published dimensions; nothing of it is read from a disk.
 
     Raises INVALID_REQUEST for a context that cannot be measured.
@@ -98,9 +102,10 @@ def random_subject(model: Published, *, quantization: str, device: str, activati
     def assembled():
         with random_checkpoint(model) as checkpoint:
             return assemble(checkpoint, shape, lambda: RandomWeights(shape), context=context,
-                            max_sequences=max_sequences, progress=progress)
-    return Subject(known, shape, context, max_sequences, 'random',
-                   assembled if model.vision else None, progress)
+                            max_sequences=max_sequences, vision_weights=vision_weights,
+                            progress=progress)
+    return Subject(known, shape, context, max_sequences, vision_placement(shape, vision_weights),
+                   'random', assembled if model.vision else None, progress)
 
 
 def _check_context(context: int, checkpoint: Checkpoint) -> None:

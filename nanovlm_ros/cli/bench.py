@@ -150,6 +150,7 @@ def _subject(arguments, progress, max_sequences: int):
         return random_subject(
             find_published(arguments.shape[0]), quantization=arguments.quantization,
             device=arguments.device, activations=arguments.activations,
+            vision_weights=arguments.vision_weights,
             context_length=arguments.context_length,
             max_sequences=max_sequences, progress=progress)
     return model_subject(arguments.model, options, max_sequences, progress)
@@ -159,6 +160,7 @@ def _passed_on(arguments) -> list:
     """Return the arguments of a process that measures one of several shapes."""
     passed = ['--quantization', arguments.quantization, '--device', arguments.device,
               '--activations', arguments.activations,
+              '--vision-weights', arguments.vision_weights,
               '--context-length', str(arguments.context_length),
               '--max-sequences', str(arguments.max_sequences),
               '--repeat', str(arguments.repeat)]

@@ -4,7 +4,7 @@
 import logging
 
 from nanovlm_ros.engine.device import AUTO, DEVICES
-from nanovlm_ros.engine.loader import SCALINGS
+from nanovlm_ros.engine.loader import SCALINGS, VISION_WEIGHTS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 
@@ -25,6 +25,9 @@ def add_model_arguments(parser) -> None:
     parser.add_argument('--vision-scaling', default='auto', choices=SCALINGS,
                         help='how a picture is made square; auto: as the model was trained '
                              '(default: %(default)s)')
+    parser.add_argument('--vision-weights', default=AUTO, choices=VISION_WEIGHTS,
+                        help='what matrices of vision are kept in; auto: int8 beside a language '
+                             'model of 4 bits (default: %(default)s)')
     parser.add_argument('--device', default=AUTO, choices=DEVICES,
                         help='where the model runs; auto: on the GPU, if there is one that can '
                              '(default: %(default)s)')
@@ -63,7 +66,7 @@ def load_options(arguments) -> dict:
     """Return what the arguments say to `engine.loader.load`, beside the model."""
     return {name: getattr(arguments, name) for name in (
         'revision', 'device', 'trust_pickle', 'mlc_weights', 'chat_template', 'vision_scaling',
-        'quantization', 'activations', 'context_length')}
+        'vision_weights',        'quantization', 'activations', 'context_length')}
 
 
 class Progress:

@@ -50,7 +50,7 @@ class ImageCache:
         return True
 
     def rows(self, frame: Frame) -> torch.Tensor:
-        """Return the embeddings (tokens, hidden) float32; runs the tower if they are not here."""
+        """Return the embeddings (tokens, hidden); runs the tower if they are not here."""
         if frame not in self:
             self.preprocess(frame)
             pixels = self._pixels.pop(frame.key)

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from nanovlm_ros.mlc.mlc_weights import MlcWeights
     from nanovlm_ros.mlc.shape import DecoderShape
     from nanovlm_ros.models.checkpoint import Checkpoint
+    from nanovlm_ros.models.placement import Placement
     from nanovlm_ros.models.templates import Template
 
 DEMO_MODEL = 'demo'
 SCALINGS = (AUTO, 'resize', 'pad', 'crop')
+VISION_WEIGHTS = (AUTO, INT8, 'float')
 THREADS = OMP_THREADS, TVM_THREADS = 'OMP_NUM_THREADS', 'TVM_NUM_THREADS'  # of a process
 
 
 def load(model: str = '', *, revision: str = '', device: str = AUTO,
          quantization: str = 'q4f16_1', activations: str = INT8, context_length: int = 0,
          max_sequences: int = 4, chat_template: str = '', vision_scaling: str = AUTO,
-         trust_pickle: bool = False, mlc_weights: str = '',
+         vision_weights: str = AUTO, trust_pickle: bool = False, mlc_weights: str = '',
          progress: Progress = lambda stage, done, total: None
          ) -> 'VisionLanguageModel':
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
@@ -39,11 +41,14 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     weights always multiply with float32. `context_length` 0 takes the length the model was
     trained for. `chat_template` and `vision_scaling` replace what the model was trained with: a
     template's name or JSON file, and resize, pad or crop (which also switch tiles off).
+    `vision_weights` is what the matrices of tower and projector are kept in, int8 or float; auto:
+    int8 beside a language model of 4 bits.
     `mlc_weights` is a folder of weights in MLC's format, for the language model, and its
     quantization is taken; so is that of a folder that `nanovlm compile --output` made. Pickles
     are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
     """
-    _check(device, quantization, activations, context_length, max_sequences, vision_scaling)
+    _check(device, quantization, activations, context_length, max_sequences, vision_scaling,
+           vision_weights)
     prepare_libraries()
     from nanovlm_ros.engine.build import packed_weights
     from nanovlm_ros.engine.interrupt import guarded
@@ -79,12 +84,13 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     return assemble(
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
             checkpoint, shape, progress),
-        context=context, max_sequences=max_sequences, template=template, progress=progress)
+        context=context, max_sequences=max_sequences, template=template,
+        vision_weights=vision_weights, progress=progress)
 
 
 def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
              weights: 'Callable[[], Mapping[str, np.ndarray]]', *, context: int,
-             max_sequences: int, template: 'Optional[Template]' = None,
+             max_sequences: int, template: 'Optional[Template]' = None, vision_weights: str = AUTO,
              progress: Progress = lambda stage, done, total: None) -> 'VisionLanguageModel':
     """Return a warm model of a checkpoint, a decoder's shape and its weights.
 
@@ -93,7 +99,7 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     gives the parameters as the library takes them, by the names of
     `DecoderShape.parameter_names`. `context` is in tokens, and is at most
     `checkpoint.positions`. Without a `template` it is the one that the language model was
-    trained with. Raises NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU
+    trained with; `vision_weights` are as in `load`. Raises NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU
     lacks.
     """
     prepare_libraries()
@@ -103,10 +109,10 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
     from nanovlm_ros.mlc.target import Target
 
-    device = torch_device(shape.device)
+    place = vision_placement(shape, vision_weights)
     # Every admitted sequence can fill its context; one more context keeps prefixes.
     slots = context * (max_sequences + 1)
-    check_memory(checkpoint.name, needed(checkpoint, shape, slots))
+    check_memory(checkpoint.name, needed(checkpoint, shape, slots, place))
 
     def decoder() -> LanguageModel:
         parameters = weights()
@@ -114,9 +120,21 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
             shape, library(shape, progress, Target.here(shape.device)), parameters,
             rope_theta=checkpoint.rope_theta, positions=context, slots=slots)
 
-    ready = VisionLanguageModel(checkpoint, device, decoder, context, template)
+    ready = VisionLanguageModel(checkpoint, place, decoder, context, template)
     ready.warm_up()
     return ready
+
+
+def vision_placement(shape: 'DecoderShape', vision_weights: str) -> 'Placement':
+    """Return where vision runs beside a decoder, and what its matrices are kept in.
+
+    `vision_weights` is one of VISION_WEIGHTS. Raises NOT_READY for what a GPU lacks.
+    """
+    from nanovlm_ros.models.placement import Placement
+    from nanovlm_ros.models.quantized_linear import QuantizedLinear
+
+    in_int8 = vision_weights == INT8 or vision_weights == AUTO and shape.quantization.quantized
+    return Placement.on(torch_device(shape.device), QuantizedLinear if in_int8 else None)
 
 
 def use_converted(checkpoint: 'Checkpoint', mlc_weights: str, progress: Progress
@@ -219,12 +237,13 @@ def _prefixes():
     return [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]
 
 
-def _check(device, quantization, activations, context_length, max_sequences, vision_scaling
-           ) -> None:
-    if vision_scaling not in SCALINGS:
-        raise NanoVlmError(
-            ErrorCode.INVALID_REQUEST,
-            f'vision_scaling is {vision_scaling!r}; use one of {", ".join(SCALINGS)}.')
+def _check(device, quantization, activations, context_length, max_sequences, vision_scaling,
+           vision_weights) -> None:
+    for name, value, choices in (('vision_scaling', vision_scaling, SCALINGS),
+                                 ('vision_weights', vision_weights, VISION_WEIGHTS)):
+        if value not in choices:
+            raise NanoVlmError(ErrorCode.INVALID_REQUEST,
+                               f'{name} is {value!r}; use one of {", ".join(choices)}.')
     if device not in DEVICES:
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,

@@ -14,13 +14,12 @@ from nanovlm_ros.mlc.mlc_layout import decoder_groups
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.models.anyres import AnyRes
 from nanovlm_ros.models.checkpoint import ANYRES, Checkpoint
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.projector import empty_projector, tokens_per_image
-from nanovlm_ros.models.vision_encoder import dtype_on
 from nanovlm_ros.models.vision_tower import empty_tower
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 LOG = logging.getLogger(__name__)
-FLOAT = 4        # bytes of a number of an image's rows
 HALF = 2         # bytes of a number of a matrix that was unpacked for a GPU's prefill
 # On the CPU: Python, torch, TVM, activations; measured with models of 12 million and 3 billion
 # parameters. On a GPU: what CUDA, its libraries and graphs take, and activations; measured with
@@ -64,10 +63,11 @@ class Needed(NamedTuple):
                 f'{size(REST[self.device])} for the rest')
 
 
-def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
+def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int,
+           place: Placement = Placement()) -> Needed:
     """Return what a model with a KV cache of so many rows will take.
 
-    A checkpoint without a tower is a language model alone: nothing is for vision and images.
+    `place` is that of vision; of a checkpoint without a tower nothing is for vision and images.
     """
     # A tied head is the embedding table a second time, laid out as the head.
     groups = decoder_groups(shape, checkpoint.tied)
@@ -76,20 +76,19 @@ def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int) -> Needed:
     unpacked = HALF * max(sum(group.rows) * group.columns for group in groups
                           if group.name.startswith('layers.')) if unpacks else 0
     number = np.dtype(shape.cache_dtype).itemsize
-    vision, images = _seeing(checkpoint, shape) if checkpoint.vision else (0, 0)
+    vision, images = _seeing(checkpoint, shape.hidden, place) if checkpoint.vision else (0, 0)
     return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
                   vision, images, unpacked, shape.device)
 
 
-def _seeing(checkpoint: Checkpoint, shape: DecoderShape) -> Tuple[int, int]:
+def _seeing(checkpoint: Checkpoint, hidden: int, place: Placement) -> Tuple[int, int]:
     """Return the bytes of tower and projector, and of the rows of the newest images."""
     tower = empty_tower(checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token)
-    projector = empty_projector(checkpoint.projector_type, tower.shape.hidden, shape.hidden)
+    projector = empty_projector(checkpoint.projector_type, tower.shape.hidden, hidden)
     images = kept_frames(checkpoint.several_images) * most_rows(
         checkpoint, tower.shape.image_size, tower.shape.side, tower.tokens)
-    vision = sum(p.numel() for part in (tower, projector) for p in part.parameters())
-    return (dtype_on(torch.device(shape.device)).itemsize * vision,
-            FLOAT * images * shape.hidden)
+    return (place.nbytes(tower) + place.nbytes(projector),
+            images * hidden * place.dtype.itemsize)
 
 
 def most_rows(checkpoint: Checkpoint, size: int, side: int, patches: int) -> int:

@@ -18,6 +18,7 @@ from nanovlm_ros.engine.window import Generation
 from nanovlm_ros.mlc.kv_cache import OutOfSlots
 from nanovlm_ros.mlc.language_model import LanguageModel
 from nanovlm_ros.models.checkpoint import Checkpoint
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.prompt import Prompt, Turn
 from nanovlm_ros.models.templates import Special, Template, choose_template
 from nanovlm_ros.models.tokenizer import Tokenizer
@@ -37,17 +38,17 @@ class VisionLanguageModel:
     does some of each for many sequences.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device,
+    def __init__(self, checkpoint: Checkpoint, place: Placement,
                  decoder: Callable[[], LanguageModel], context_length: int,
                  template: Optional[Template] = None):
         """Without a `template` it is the one that the language model was trained with.
 
-        `decoder` gives the language model, on the same `device` as all the rest. It may convert
-        and compile for minutes: it is called when all the rest is sound.
+        `place` is that of vision; `decoder` gives the language model, on the same device. It may
+        convert and compile for minutes: it is called when all the rest is sound.
         """
-        self.name, self.device = checkpoint.name, device.type  # 'cpu' or 'cuda'
+        self.name, self.device = checkpoint.name, place.device.type  # 'cpu' or 'cuda'
         self.context_length = context_length
-        self.prefill_chunk = PREFILL_CHUNK[device.type]
+        self.prefill_chunk = PREFILL_CHUNK[self.device]
         self.tokenizer = Tokenizer(checkpoint.llm_folder)
         self.template = template or choose_template(
             checkpoint.llm['model_type'], self.tokenizer.has)
@@ -55,7 +56,7 @@ class VisionLanguageModel:
         self.stop_ids = self.tokenizer.stop_ids | {
             self.tokenizer.special(text) for text in self.template.stop_tokens}
         self.stop_strings = self.template.stop_strings
-        encoder = VisionEncoder(checkpoint, device)
+        encoder = VisionEncoder(checkpoint, place)
         self._image_rows = lambda frame: self._vision.tokens(frame)
         self.max_frames = kept_frames(checkpoint.several_images)  # whose embeddings are kept
         self.max_images = min(context_length // encoder.tokens(1, 1), self.max_frames) \

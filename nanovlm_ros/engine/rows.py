@@ -15,8 +15,8 @@ def prompt_rows(prompt: Prompt, start: int, text: torch.Tensor,
     """Return the rows of a prompt from `start` on, (n_tokens - start, hidden) float32.
 
     `text` are the embeddings of `prompt.text_ids`; `image` gives the rows of a frame, and is
-    asked only for those that have a row from `start` on. All are on one device, and nothing
-    waits for it.
+    asked only for those that have a row from `start` on; they may be float16. All are on one
+    device, and nothing waits for it.
     """
     parts, at, used = [], start, int(np.count_nonzero(prompt.keys[:start] >= 0))
     for frame, first, end in prompt.spans:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.models.fill import fill, without_prefix
-from nanovlm_ros.models.vision_tower import CPU
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.models.weights import Weights
 
@@ -41,16 +41,15 @@ def empty_projector(kind: str, vision_hidden: int, hidden: int) -> nn.Sequential
 
 
 def build_projector(kind: str, weights: Weights, vision_hidden: int, hidden: int,
-                    device: torch.device = CPU, dtype: torch.dtype = torch.float32
-                    ) -> nn.Sequential:
+                    place: Placement = Placement()) -> nn.Sequential:
     """Return the projector of `mm_projector_type`: (n, tokens, vision_hidden) -> (n, rows, hidden).
 
-    Its parameters are of `dtype`, whatever the checkpoint's are. Tensors are named `N.weight` and
-    `N.bias` by the place of their layer, with `layers.` before it or not; those of `linear`, which
-    has one layer, may do without the number. Raises NanoVlmError(MODEL_ERROR) for a kind that is
-    unknown, and for a tensor that is missing, too many, or of another shape.
+    Its parameters are as `place` has them, whatever the checkpoint's are. Tensors are named
+    `N.weight` and `N.bias` by the number of their layer, with `layers.` before it or not; those of
+    `linear`, which has one layer, may do without the number. Raises NanoVlmError(MODEL_ERROR) for
+    a kind that is unknown, and for a tensor that is missing, too many, or of another shape.
     """
-    projector = empty_projector(kind, vision_hidden, hidden).to(dtype).to_empty(device=device)
+    projector = place.allocate(empty_projector(kind, vision_hidden, hidden))
     weights = without_prefix(weights, 'layers.')
     unnumbered = kind == 'linear' and 'weight' in weights
     targets = {name.removeprefix('0.') if unnumbered else name: parameter
@@ -61,7 +60,7 @@ def build_projector(kind: str, weights: Weights, vision_hidden: int, hidden: int
     if unknown:
         raise broken(f'The tensor {unknown[0]!r} in {weights.file(unknown[0])} has no place in a '
                      f'projector of type {kind!r}: mm_projector_type is that of another model.')
-    return projector.eval().requires_grad_(False)
+    return place.finish(projector)
 
 
 def tokens_per_image(kind: str, patches: int) -> int:

@@ -9,26 +9,28 @@ import torch
 from nanovlm_ros.models.anyres import AnyRes
 from nanovlm_ros.models.checkpoint import ANYRES, CROP, PAD, Checkpoint
 from nanovlm_ros.models.cuda_graph import Graphed
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.preprocess import crop, pad, resize, tile
 from nanovlm_ros.models.projector import build_projector, tokens_per_image
 from nanovlm_ros.models.upload import upload
-from nanovlm_ros.models.vision_tower import CPU, build_tower
+from nanovlm_ros.models.vision_tower import build_tower
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
 
 class VisionEncoder:
-    """The vision half of a checkpoint: in float32 on the CPU, in float16 on a GPU."""
+    """The vision half of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device = CPU):
-        self._device, self._dtype = device, dtype_on(device)
+    def __init__(self, checkpoint: Checkpoint, place: Placement = Placement()):
+        device = self._device = place.device
+        self._dtype = place.dtype
         self._tower = build_tower(
             checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token,
-            checkpoint.vision_weights(), device, self._dtype)
+            checkpoint.vision_weights(), place)
         shape, kind = self._tower.shape, checkpoint.projector_type
         self._projector = build_projector(
             kind, checkpoint.projector_weights(), shape.hidden, checkpoint.llm['hidden_size'],
-            device, self._dtype)
+            place)
         self._size, self._mean = shape.image_size, checkpoint.image_mean
         self._scale, self._shift = (upload(numbers[:, None, None], device) for numbers in (
             scale_and_shift(checkpoint.image_mean, checkpoint.image_std)))
@@ -65,10 +67,11 @@ class VisionEncoder:
 
     @torch.inference_mode()
     def encode(self, views: np.ndarray, width: int, height: int) -> torch.Tensor:
-        """Return the rows (tokens(width, height), hidden) float32 of a preprocessed image.
+        """Return the rows (tokens(width, height), hidden) of a preprocessed image.
 
-        They are on the device. `width` and `height` are those of the image before it was
-        preprocessed. Raises NanoVlmError(BAD_IMAGE) for views of an image of another size.
+        They are on the device, of the type that vision has there. `width` and `height` are those of
+        the image before it was preprocessed. Raises NanoVlmError(BAD_IMAGE) for views of an image
+        of another size.
         """
         self._check_views(len(views), width, height)
         pixels = upload(views, self._device)
@@ -83,8 +86,8 @@ class VisionEncoder:
         return views.permute(0, 3, 1, 2).contiguous() * self._scale - self._shift
 
     def _features(self, views: torch.Tensor) -> torch.Tensor:
-        """uint8 (views, size, size, 3) -> float32 (views, rows, hidden)."""
-        return self._projector(self._tower(self.normalise(views).to(self._dtype))).float()
+        """uint8 (views, size, size, 3) -> (views, rows, hidden)."""
+        return self._projector(self._tower(self.normalise(views).to(self._dtype)))
 
     @torch.inference_mode()
     def _capture(self) -> None:
@@ -118,12 +121,7 @@ class VisionEncoder:
             raise broken(f'{checkpoint.path} joins tiles by spatial_unpad, which needs the tensor '
                          f'image_newline of shape ({hidden},); got '
                          f'{"none" if newline is None else tuple(newline.shape)}.')
-        self._newline = newline.float().to(self._device)
-
-
-def dtype_on(device: torch.device) -> torch.dtype:
-    """Return the type of the weights and activations; CLIP and SigLIP are published in float16."""
-    return torch.float16 if device.type == 'cuda' else torch.float32
+        self._newline = newline.to(self._device, self._dtype)
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]

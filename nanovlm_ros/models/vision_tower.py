@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.models.fill import fill, without_prefix
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.models.weights import Weights
 
@@ -21,8 +22,6 @@ _ACTIVATIONS = {
     'gelu': functional.gelu,
     'quick_gelu': lambda x: x * torch.sigmoid(1.702 * x),
 }
-
-CPU = torch.device('cpu')
 
 # What a config.json leaves out: transformers writes only what differs from these.
 _SIGLIP = {
@@ -139,7 +138,7 @@ class VisionTower(nn.Module):
         """pixels (n, 3, size, size), normalised -> features (n, tokens, hidden), both of the type
         of the weights.
         """
-        x = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        x = self._embed_patches(pixels)
         if self.shape.clip:
             x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1)
         x = x + self.position_embedding.weight
@@ -149,28 +148,46 @@ class VisionTower(nn.Module):
             x = layer(x)
         return x[:, 1:] if self.shape.clip and not self.keep_class_token else x
 
-    def load(self, weights: Weights) -> 'VisionTower':
-        """Fill in the weights of a transformers checkpoint, one tensor at a time.
+    def _embed_patches(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The patch embedding, (n, patches, hidden): patches do not overlap, so it is a product.
+
+        A convolution would bring cuDNN into the process: 100 MiB of a robot's memory.
+        """
+        side, patch = self.shape.side, self.shape.patch_size
+        seen = pixels[:, :, :side * patch, :side * patch]
+        patches = seen.reshape(-1, 3, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
+        return functional.linear(patches.reshape(len(pixels), side ** 2, -1),
+                                 self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
+
+    def load(self, weights: Weights, place: Placement) -> 'VisionTower':
+        """Give the tower its memory, and the weights of a transformers checkpoint, by layers.
 
         Raises NanoVlmError(MODEL_ERROR) for a tensor that is missing or of another shape.
         """
         weights = without_prefix(weights, 'vision_model.')
+        place.allocate(self, recurse=False)
+        for name, part in self.named_children():
+            if name != 'layers':
+                place.allocate(part)
         for name, parameter in self.named_parameters():
-            if name.startswith('layers.'):
-                continue
-            fill(parameter, weights,
-                 name if name.startswith('pre_layrnorm.') else f'embeddings.{name}')
+            if not name.startswith('layers.'):
+                fill(parameter, weights,
+                     name if name.startswith('pre_layrnorm.') else f'embeddings.{name}')
         for i, layer in enumerate(self.layers):
-            place = f'encoder.layers.{i}'
-            for part in ('weight', 'bias'):
-                for own, name in zip(getattr(layer.qkv, part).chunk(3), 'qkv'):
-                    fill(own, weights, f'{place}.self_attn.{name}_proj.{part}')
-                for module, name in (
-                        (layer.out_proj, 'self_attn.out_proj'), (layer.fc1, 'mlp.fc1'),
-                        (layer.fc2, 'mlp.fc2'), (layer.layer_norm1, 'layer_norm1'),
-                        (layer.layer_norm2, 'layer_norm2')):
-                    fill(getattr(module, part), weights, f'{place}.{name}.{part}')
-        return self
+            self._load_layer(place.allocate(layer), weights, f'encoder.layers.{i}')
+            place.finish(layer)
+        return self.eval().requires_grad_(False)
+
+    @staticmethod
+    def _load_layer(layer: _Layer, weights: Weights, place: str) -> None:
+        for part in ('weight', 'bias'):
+            for own, name in zip(getattr(layer.qkv, part).chunk(3), 'qkv'):
+                fill(own, weights, f'{place}.self_attn.{name}_proj.{part}')
+            for module, name in (
+                    (layer.out_proj, 'self_attn.out_proj'), (layer.fc1, 'mlp.fc1'),
+                    (layer.fc2, 'mlp.fc2'), (layer.layer_norm1, 'layer_norm1'),
+                    (layer.layer_norm2, 'layer_norm2')):
+                fill(getattr(module, part), weights, f'{place}.{name}.{part}')
 
 
 def empty_tower(config: Dict[str, Any], select_layer: int, keep_class_token: bool
@@ -181,8 +198,6 @@ def empty_tower(config: Dict[str, Any], select_layer: int, keep_class_token: boo
 
 
 def build_tower(config: Dict[str, Any], select_layer: int, keep_class_token: bool,
-                weights: Weights, device: torch.device = CPU, dtype: torch.dtype = torch.float32
-                ) -> VisionTower:
+                weights: Weights, place: Placement = Placement()) -> VisionTower:
     """Return the tower of a transformers config with its weights, to be run only."""
-    tower = empty_tower(config, select_layer, keep_class_token)
-    return tower.to(dtype).to_empty(device=device).load(weights).eval().requires_grad_(False)
+    return empty_tower(config, select_layer, keep_class_token).load(weights, place)

@@ -13,7 +13,7 @@ from rcl_interfaces.msg import (
 
 from nanovlm_ros.engine.device import AUTO, DEVICES
 from nanovlm_ros.engine.events import parse_rules
-from nanovlm_ros.engine.loader import SCALINGS
+from nanovlm_ros.engine.loader import SCALINGS, VISION_WEIGHTS
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 from nanovlm_ros.types import GenerationConfig
@@ -81,6 +81,9 @@ TABLE = (
         'trained.'),
     Row('vision_scaling', 'auto', 'How images are made square: auto, as the model was trained; '
         'the others also switch tiles off.', choices=SCALINGS),
+    Row('vision_weights', AUTO, 'What matrices of vision are kept in: int8 takes half of the memory '
+        'on a GPU, a quarter on a CPU; auto: int8 beside a language model of 4 bits.',
+        choices=VISION_WEIGHTS),
     Row('device', AUTO, 'Where inference runs; auto: on a GPU that can run the model, else on the '
         'CPU.', choices=DEVICES),
     Row('quantization', 'q4f16_1', 'How the language model\'s weights are stored.',

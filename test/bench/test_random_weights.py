@@ -65,7 +65,7 @@ def test_a_tower_of_full_size_has_all_its_tensors(vision):
     (CLIP, 'mlp2x_gelu', TILES, 16 + 8 * 9)], ids=['siglip', 'clip', 'tiles'])
 def test_a_made_up_tower_and_projector_make_finite_rows(vision, projector, config, rows):
     with random_checkpoint(Published('tiny', LLAMA, vision, projector, config)) as checkpoint:
-        encoder = VisionEncoder(checkpoint, torch.device('cpu'))
+        encoder = VisionEncoder(checkpoint)
     pixels = encoder.preprocess(np.full((112, 112, 3), 90, np.uint8))
     made = encoder.encode(pixels, 112, 112)
     assert made.shape == (rows, LLAMA['hidden_size']) and bool(torch.isfinite(made).all())

@@ -12,6 +12,7 @@ from nanovlm_ros.engine import memory
 from nanovlm_ros.engine.loader import load
 from nanovlm_ros.engine.memory import Needed, available, check_memory, needed
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.published import PUBLISHED, configured
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
@@ -143,7 +144,7 @@ def test_this_machine_tells():
 
 def on_gpu(checkpoint, quantization='q4f16_1', slots=4096):
     return needed(checkpoint, checkpoint.shape(QUANTIZATIONS[quantization]).on('cuda'),
-                  slots)
+                  slots, Placement.on(torch.device('cuda')))
 
 
 def fake_gpu(monkeypatch, free, integrated=False):
@@ -161,7 +162,7 @@ def test_on_a_gpu_vision_counts_half_and_a_prompt_unpacks_the_largest_matrix(nam
     cpu = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096)
     gpu = on_gpu(checkpoint)
     assert 2 * gpu.vision == cpu.vision and gpu.unpacked == 2 * numbers and not cpu.unpacked
-    assert (gpu.weights, gpu.row, gpu.slots, gpu.images) == cpu[:3] + (cpu.images,)
+    assert (gpu.weights, gpu.row, gpu.slots, 2 * gpu.images) == cpu[:3] + (cpu.images,)
     assert not on_gpu(checkpoint, 'q0f16').unpacked, 'it is float16 already'
 
 

@@ -99,7 +99,8 @@ class Reference:
 def pair(request):
     """Return ((quantization, activations), engine, reference)."""
     quantization, activations = request.param
-    model = load(quantization=quantization, activations=activations, max_sequences=1)
+    model = load(quantization=quantization, activations=activations, max_sequences=1,
+                 vision_weights='float')
     yield request.param, model, Reference(QUANTIZATIONS[quantization], activations)
     model.close()
 

@@ -14,7 +14,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from vision_parts import (
     HALF, HIDDEN, checkpoint, llava, llava_checkpoint, llava_next, siglip)
 
-from nanovlm_ros.models import vision_encoder
+from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.preprocess import resize
 from nanovlm_ros.models.vision_encoder import VisionEncoder
 from nanovlm_ros.types import ErrorCode, NanoVlmError
@@ -27,7 +27,7 @@ CLOSE = {'atol': 1e-3, 'rtol': 1e-5}
 def rows(encoder, pixels):
     height, width = pixels.shape[:2]
     made = encoder.encode(encoder.preprocess(pixels), width, height)
-    assert made.shape == (encoder.tokens(width, height), HIDDEN) and made.dtype == torch.float32
+    assert made.shape == (encoder.tokens(width, height), HIDDEN)
     return made
 
 
@@ -114,11 +114,10 @@ def test_vila_1_5_makes_the_rows_of_siglip_and_its_projector(tmp_path):
 
 @pytest.mark.parametrize('model', [llava, llava_next])
 def test_in_float16_as_on_a_gpu_the_rows_are_those_of_float32_but_for_its_rounding(
-        tmp_path, monkeypatch, model):
+        tmp_path, model):
     made = llava_checkpoint(tmp_path, model())
     want = rows(VisionEncoder(made), rgb('chelsea.png'))
-    monkeypatch.setattr(vision_encoder, 'dtype_on', lambda device: torch.float16)
-    got = rows(VisionEncoder(made), rgb('chelsea.png'))
+    got = rows(VisionEncoder(made, Placement(dtype=torch.float16)), rgb('chelsea.png'))
     worst = (got - want).abs().max()
     assert 0 < worst < 5e-3 * want.abs().max()
 

@@ -8,8 +8,6 @@ TVM that torch reads and writes in place, on the stream that both use.
 from functools import lru_cache
 
 import torch
-from torch.nn.attention.bias import causal_lower_right
-from torch.nn.functional import scaled_dot_product_attention
 
 from nanovlm_ros.mlc.cuda.names import ATTENTION, MATMUL
 
@@ -41,11 +39,11 @@ def _attention(query, key, value, span, out) -> None:
     (sequences, 3) int32 in the host's memory: first row, rows, length.
     """
     query, key, value, span, out = map(torch.from_dlpack, (query, key, value, span, out))
-    grouped = query.shape[1] != key.shape[2]
     for i, (first, rows, length) in enumerate(span.tolist()):
-        mask = causal_lower_right(rows, length) if 1 < rows < length else None
-        attended = scaled_dot_product_attention(
+        # Not scaled_dot_product_attention: where there are fewer queries than keys, it takes the
+        # queries to be the first rows; this one takes them to be the last. (That of
+        # torch.nn.attention.bias would import torch's compiler: 70 MiB and a second of a start.)
+        attended = torch.ops.aten._scaled_dot_product_flash_attention(
             query[None, first:first + rows].transpose(1, 2), key[i:i + 1, :length].transpose(1, 2),
-            value[i:i + 1, :length].transpose(1, 2), mask, is_causal=rows == length,
-            enable_gqa=grouped)
+            value[i:i + 1, :length].transpose(1, 2), is_causal=True)[0]
         out[first:first + rows].view(rows, *query.shape[1:]).copy_(attended[0].transpose(0, 1))
