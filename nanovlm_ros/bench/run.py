@@ -42,13 +42,16 @@ def measure(subject: Subject, *, repeat: int, brief: bool, peers: Sequence[str],
     if subject.load:
         note('engine')
         result.update(measure_engine(subject.load, repeat, brief, used.look))
+        result['memory'] = {**told, **_used(used, fits_gb)}
         _free()
     note('language model')
     began = time.monotonic()
     ours = Ours(subject.language_model(), subject.shape.vocab)
     result.setdefault('load_s', round(time.monotonic() - began, 2))
-    _fill_most(ours)
-    result['memory'] = {**told, **_used(used, fits_gb)}
+    if 'memory' not in result:
+        _fill_most(ours)
+        used.look()
+        result['memory'] = {**told, **_used(used, fits_gb)}
     together = _beside(subject, ours, peers, repeat, brief, notes, note)
     result['measured'].update(together.pop(ours.name))
     result['measured'].update(measure_ours(ours, repeat, brief))
@@ -101,7 +104,7 @@ def _beside(subject: Subject, ours: Ours, peers: Sequence[str], repeat: int, bri
 
 
 def _fill_most(ours: Ours) -> None:
-    """Take the memory that the longest fill takes, before peers take any."""
+    """Take the memory that the longest fill takes."""
     with ours.prefill(min(max(ROWS), ours.positions)) as run:
         run()
 

@@ -12,7 +12,7 @@ from nanovlm_ros.bench.random_weights import RandomWeights
 from nanovlm_ros.engine.build import library
 from nanovlm_ros.engine.device import choose_device
 from nanovlm_ros.engine.loader import (
-    DEMO_MODEL, assemble, load, open_checkpoint, use_converted, vision_placement)
+    DEMO_MODEL, assemble, cache_slots, load, open_checkpoint, use_converted, vision_placement)
 from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
 from nanovlm_ros.mlc.shape import DecoderShape
@@ -33,15 +33,11 @@ class Subject:
     shape: DecoderShape
     context: int
     max_sequences: int
+    slots: int         # rows of the KV cache
     place: Placement  # of vision
     weights: str  # 'random', or where they are from
     load: Optional[Callable]
     progress: Progress
-
-    @property
-    def slots(self) -> int:
-        """Rows of the KV cache, as `engine.loader` has it."""
-        return self.context * (self.max_sequences + 1)
 
     def compile(self) -> float:
         """Return the seconds it takes to have the library, which may be here already."""
@@ -79,14 +75,15 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
     shape = _shape(checkpoint, quantization, options['device'], options['activations'])
     return Subject(
         checkpoint, shape,
-        context, max_sequences, vision_placement(shape, options['vision_weights']),
+        context, max_sequences, cache_slots(context, max_sequences, options['kv_cache_tokens']),
+        vision_placement(shape, options['vision_weights']),
         model or DEMO_MODEL, lambda: load(
             model, progress=progress, max_sequences=max_sequences, **options), progress)
 
 
 def random_subject(model: Published, *, quantization: str, device: str, activations: str,
                    vision_weights: str, context_length: int, max_sequences: int,
-                   progress: Progress) -> Subject:
+                   kv_cache_tokens: int, progress: Progress) -> Subject:
     """Return a model of published dimensions; nothing of it is read from a disk.
 
     Raises INVALID_REQUEST for a context that cannot be measured.
@@ -98,14 +95,16 @@ def random_subject(model: Published, *, quantization: str, device: str, activati
     context = context_length or min(usual, known.positions)
     _check_context(context, known)
     shape = _shape(known, QUANTIZATIONS[quantization], device, activations)
+    slots = cache_slots(context, max_sequences, kv_cache_tokens)
 
     def assembled():
         with random_checkpoint(model) as checkpoint:
             return assemble(checkpoint, shape, lambda: RandomWeights(shape), context=context,
-                            max_sequences=max_sequences, vision_weights=vision_weights,
+                            slots=slots, vision_weights=vision_weights,
                             progress=progress)
-    return Subject(known, shape, context, max_sequences, vision_placement(shape, vision_weights),
-                   'random', assembled if model.vision else None, progress)
+    return Subject(known, shape, context, max_sequences, slots,
+                   vision_placement(shape, vision_weights), 'random',
+                   assembled if model.vision else None, progress)
 
 
 def _check_context(context: int, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,10 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that this process has taken, of the host and of the GPU."""
+"""Memory that this process has taken, of the host and of the GPU.
+
+Of the host's, pages that are as in the file they come from (code of libraries, and weights that
+were mapped) give way to others: the system counts them as available, and so do we.
+"""
 from pathlib import Path
 from typing import Dict
 
@@ -10,42 +14,37 @@ MIB = 1 << 20
 
 
 class UsedMemory:
-    """Begins before anything is loaded; every `look` may find a new peak of the GPU's.
+    """The most that was found in use; every `look` may find more.
 
-    torch tells its own peak. What TVM and the driver take is what the GPU lacks beside torch's;
-    it is right where nobody else uses the GPU meanwhile.
+    The GPU's is what it has less of, the driver's context and what torch keeps for later
+    included; it is right where nobody else uses the GPU meanwhile.
     """
 
     def __init__(self, device: str):
-        self._cuda = device == 'cuda'
-        self._others = 0
-        if self._cuda:
-            torch.cuda.init()
-            torch.cuda.reset_peak_memory_stats()
+        self._cuda, self._most = device == 'cuda', {}
 
     def look(self) -> None:
         """Note what is in use now."""
-        if self._cuda:
-            free, total = torch.cuda.mem_get_info()
-            self._others = max(self._others, total - free - torch.cuda.memory_reserved())
+        found = self._now()
+        if found['in_all_mib'] >= self._most.get('in_all_mib', 0):
+            self._most = found
 
     def read(self) -> Dict[str, float]:
-        """Return peaks [MiB]: `resident` of the process, with the GPU's where there is one.
+        """Return what was found when most was in use [MiB], and the process's peak.
 
-        `in_all` is what a robot lacks whose GPU shares its memory.
+        `in_all` is what a robot lacks whose GPU shares its memory: the GPU's, and of the host's
+        what is resident, but for pages of files.
         """
-        self.look()
-        status = _status()
-        found = {'resident_mib': _mib(status['VmHWM'])}
+        return {**self._most, 'resident_peak_mib': _mib(_status()['VmHWM'])}
+
+    def _now(self) -> Dict[str, float]:
+        resident, files, gpu = _status()['VmRSS'], files_resident(), 0
+        found = {'resident_mib': _mib(resident), 'files_of_that_mib': _mib(files)}
         if self._cuda:
-            torchs = torch.cuda.max_memory_allocated()
-            found.update(torch_mib=_mib(torchs), tvm_and_driver_mib=_mib(self._others),
-                         gpu_mib=_mib(torchs + self._others),
-                         resident_now_mib=_mib(status['VmRSS']),
-                         in_all_mib=_mib(torchs + self._others + status['VmRSS']))
-        else:
-            found['in_all_mib'] = found['resident_mib']
-        return found
+            free, total = torch.cuda.mem_get_info()
+            gpu = total - free
+            found['gpu_mib'] = _mib(gpu)
+        return {**found, 'in_all_mib': _mib(resident - files + gpu)}
 
 
 def _status() -> Dict[str, int]:
@@ -53,6 +52,18 @@ def _status() -> Dict[str, int]:
     lines = Path('/proc/self/status').read_text().splitlines()
     return {name: int(rest.split()[0]) << 10 for name, _, rest in (
         line.partition(':') for line in lines) if rest.endswith('kB')}
+
+
+def files_resident() -> int:
+    """Return the bytes of resident pages that are as in their files."""
+    found, counts = 0, False
+    for line in Path('/proc/self/smaps').read_text().splitlines():
+        name, *rest = line.split(maxsplit=5)
+        if not name.endswith(':'):  # a mapping begins: addresses, ..., path
+            counts = len(rest) == 5 and rest[4].startswith('/') and not rest[4].startswith('/dev/')
+        elif counts and name in ('Private_Clean:', 'Shared_Clean:'):
+            found += int(rest[0]) << 10
+    return found
 
 
 def _mib(count: int) -> float:

@@ -152,7 +152,8 @@ def _subject(arguments, progress, max_sequences: int):
             device=arguments.device, activations=arguments.activations,
             vision_weights=arguments.vision_weights,
             context_length=arguments.context_length,
-            max_sequences=max_sequences, progress=progress)
+            max_sequences=max_sequences, kv_cache_tokens=arguments.kv_cache_tokens,
+            progress=progress)
     return model_subject(arguments.model, options, max_sequences, progress)
 
 
@@ -163,6 +164,7 @@ def _passed_on(arguments) -> list:
               '--vision-weights', arguments.vision_weights,
               '--context-length', str(arguments.context_length),
               '--max-sequences', str(arguments.max_sequences),
+              '--kv-cache-tokens', str(arguments.kv_cache_tokens),
               '--repeat', str(arguments.repeat)]
     passed += ['--fits', str(arguments.fits)] if arguments.fits else []
     passed += [f'--{name}' for name in ('brief', 'numerics') if getattr(arguments, name)]

@@ -38,6 +38,9 @@ def add_model_arguments(parser) -> None:
     parser.add_argument('--context-length', '--max-context-len', type=int, default=0,
                         metavar='TOKENS',
                         help='of prompt and answer (default: as the model was trained)')
+    parser.add_argument('--kv-cache-tokens', type=int, default=0, metavar='TOKENS',
+                        help='that all sequences and kept prefixes share (default: '
+                             'context length for each sequence, and once more)')
 
 
 def load_model(arguments, **options):
@@ -66,7 +69,7 @@ def load_options(arguments) -> dict:
     """Return what the arguments say to `engine.loader.load`, beside the model."""
     return {name: getattr(arguments, name) for name in (
         'revision', 'device', 'trust_pickle', 'mlc_weights', 'chat_template', 'vision_scaling',
-        'vision_weights',        'quantization', 'activations', 'context_length')}
+        'vision_weights', 'quantization', 'activations', 'context_length', 'kv_cache_tokens')}
 
 
 class Progress:

@@ -29,9 +29,9 @@ THREADS = OMP_THREADS, TVM_THREADS = 'OMP_NUM_THREADS', 'TVM_NUM_THREADS'  # of 
 
 def load(model: str = '', *, revision: str = '', device: str = AUTO,
          quantization: str = 'q4f16_1', activations: str = INT8, context_length: int = 0,
-         max_sequences: int = 4, chat_template: str = '', vision_scaling: str = AUTO,
-         vision_weights: str = AUTO, trust_pickle: bool = False, mlc_weights: str = '',
-         progress: Progress = lambda stage, done, total: None
+         max_sequences: int = 4, kv_cache_tokens: int = 0, chat_template: str = '',
+         vision_scaling: str = AUTO, vision_weights: str = AUTO, trust_pickle: bool = False,
+         mlc_weights: str = '', progress: Progress = lambda stage, done, total: None
          ) -> 'VisionLanguageModel':
     """Return a model ready for `MlcExecutor`; call it on the thread that will use it.
 
@@ -39,16 +39,17 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     the one that ships. `device` is cpu, cuda, or auto: a GPU if there is one that can run the
     model. `activations` is what 4-bit weights multiply with on a CPU, int8 or float32; other
     weights always multiply with float32. `context_length` 0 takes the length the model was
-    trained for. `chat_template` and `vision_scaling` replace what the model was trained with: a
-    template's name or JSON file, and resize, pad or crop (which also switch tiles off).
+    trained for; `kv_cache_tokens` are what all sequences, kept prefixes and windows share, as
+    `cache_slots` says. `chat_template` and `vision_scaling` replace what the model was trained
+    with: a template's name or JSON file, and resize, pad or crop (which also switch tiles off).
     `vision_weights` is what the matrices of tower and projector are kept in, int8 or float; auto:
-    int8 beside a language model of 4 bits.
-    `mlc_weights` is a folder of weights in MLC's format, for the language model, and its
-    quantization is taken; so is that of a folder that `nanovlm compile --output` made. Pickles
-    are read only with `trust_pickle`. Raises NanoVlmError with a sentence.
+    int8 beside a language model of 4 bits. `mlc_weights` is a folder of weights in MLC's format,
+    for the language model, and its quantization is taken; so is that of a folder that `nanovlm
+    compile --output` made. Pickles are read only with `trust_pickle`. Raises NanoVlmError with a
+    sentence.
     """
-    _check(device, quantization, activations, context_length, max_sequences, vision_scaling,
-           vision_weights)
+    _check(device, quantization, activations, context_length, max_sequences, kv_cache_tokens,
+           vision_scaling, vision_weights)
     prepare_libraries()
     from nanovlm_ros.engine.build import packed_weights
     from nanovlm_ros.engine.interrupt import guarded
@@ -84,13 +85,13 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
     return assemble(
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
             checkpoint, shape, progress),
-        context=context, max_sequences=max_sequences, template=template,
-        vision_weights=vision_weights, progress=progress)
+        context=context, slots=cache_slots(context, max_sequences, kv_cache_tokens),
+        template=template, vision_weights=vision_weights, progress=progress)
 
 
 def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
              weights: 'Callable[[], Mapping[str, np.ndarray]]', *, context: int,
-             max_sequences: int, template: 'Optional[Template]' = None, vision_weights: str = AUTO,
+             slots: int, template: 'Optional[Template]' = None, vision_weights: str = AUTO,
              progress: Progress = lambda stage, done, total: None) -> 'VisionLanguageModel':
     """Return a warm model of a checkpoint, a decoder's shape and its weights.
 
@@ -98,9 +99,9 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     is called when the memory was found to suffice and all the rest of the model is sound; it
     gives the parameters as the library takes them, by the names of
     `DecoderShape.parameter_names`. `context` is in tokens, and is at most
-    `checkpoint.positions`. Without a `template` it is the one that the language model was
-    trained with; `vision_weights` are as in `load`. Raises NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU
-    lacks.
+    `checkpoint.positions`; `slots` are the rows of the KV cache. Without a `template` it is the
+    one that the language model was trained with; `vision_weights` are as in `load`. Raises
+    NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU lacks.
     """
     prepare_libraries()
     from nanovlm_ros.engine.build import library
@@ -110,8 +111,6 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     from nanovlm_ros.mlc.target import Target
 
     place = vision_placement(shape, vision_weights)
-    # Every admitted sequence can fill its context; one more context keeps prefixes.
-    slots = context * (max_sequences + 1)
     check_memory(checkpoint.name, needed(checkpoint, shape, slots, place))
 
     def decoder() -> LanguageModel:
@@ -123,6 +122,20 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     ready = VisionLanguageModel(checkpoint, place, decoder, context, template)
     ready.warm_up()
     return ready
+
+
+def cache_slots(context: int, max_sequences: int, kv_cache_tokens: int) -> int:
+    """Return the rows of the KV cache: those asked for, or so many that nobody runs short.
+
+    Then every sequence that is admitted can fill its context, and one more context keeps prefixes
+    and windows. Raises INVALID_REQUEST for less than one context.
+    """
+    if 0 < kv_cache_tokens < context:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'kv_cache_tokens is {kv_cache_tokens}, but one sequence may have the {context} tokens '
+            'of context_length; set it to that or more, to 0, or lower context_length.')
+    return kv_cache_tokens or context * (max_sequences + 1)
 
 
 def vision_placement(shape: 'DecoderShape', vision_weights: str) -> 'Placement':
@@ -193,6 +206,8 @@ def prepare_libraries() -> None:
     # A robot's processor is shared: OpenMP threads that spin at a barrier while the
     # others wait for a core made the vision tower ten times slower.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    # What cuBLAS works in, for each stream that uses it: its 32 MiB are much of a robot's memory.
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:2:16:8')
     # TVM takes half of an x86 processor's threads, for the cores; not all have two for each.
     os.environ.setdefault(TVM_THREADS, os.environ.get(OMP_THREADS) or str(_cores()))
 
@@ -237,8 +252,8 @@ def _prefixes():
     return [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]
 
 
-def _check(device, quantization, activations, context_length, max_sequences, vision_scaling,
-           vision_weights) -> None:
+def _check(device, quantization, activations, context_length, max_sequences, kv_cache_tokens,
+           vision_scaling, vision_weights) -> None:
     for name, value, choices in (('vision_scaling', vision_scaling, SCALINGS),
                                  ('vision_weights', vision_weights, VISION_WEIGHTS)):
         if value not in choices:
@@ -257,8 +272,9 @@ def _check(device, quantization, activations, context_length, max_sequences, vis
         raise NanoVlmError(
             ErrorCode.INVALID_REQUEST,
             f'activations is {activations!r}; use one of {", ".join(ACTIVATIONS)}.')
-    if context_length < 0 or max_sequences < 1:
-        raise NanoVlmError(
-            ErrorCode.INVALID_REQUEST,
-            f'context_length is {context_length} and max_sequences {max_sequences}; '
-            'they must be at least 0 and 1.')
+    for name, value, least in (('context_length', context_length, 0),
+                               ('max_sequences', max_sequences, 1),
+                               ('kv_cache_tokens', kv_cache_tokens, 0)):
+        if value < least:
+            raise NanoVlmError(ErrorCode.INVALID_REQUEST,
+                               f'{name} is {value}; it must be at least {least}.')

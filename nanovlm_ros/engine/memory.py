@@ -108,8 +108,9 @@ def check_memory(name: str, wanted: Needed) -> None:
         raise NanoVlmError(
             ErrorCode.OUT_OF_MEMORY,
             f'{name} needs {size(wanted.total)} of {memory} and {size(free)} are free: {wanted}. '
-            'Lower context_length or max_sequences, take a smaller quantization or model, or end '
-            'other programs' + (', or set device to cpu.' if wanted.device == CUDA else '.'))
+            'Lower kv_cache_tokens, context_length or max_sequences, take a smaller quantization '
+            'or model, or end other programs'
+            + (', or set device to cpu.' if wanted.device == CUDA else '.'))
 
 
 def available() -> Optional[int]:

@@ -263,6 +263,11 @@ class VisionLanguageModel:
             give_back()
 
     @property
+    def cache_rows(self) -> int:
+        """Rows of the KV cache, of all sequences."""
+        return self._cache.slots
+
+    @property
     def _llm(self) -> LanguageModel:
         assert self._decoder is not None, 'the model is closed'
         return self._decoder
@@ -295,8 +300,7 @@ class VisionLanguageModel:
                 if not (self._evict() or self._windows.forget(spare)):
                     raise NanoVlmError(
                         ErrorCode.OUT_OF_MEMORY,
-                        f'{error} Ask less at a time, or raise context_length or '
-                        'max_sequences.') from error
+                        f'{error} Ask less at a time, or raise kv_cache_tokens.') from error
 
     def _evict(self) -> bool:
         sequence = self._prefixes.evict()

@@ -14,10 +14,10 @@ CPU = torch.device('cpu')
 
 @dataclass(frozen=True)
 class Placement:
-    """How a module that was built on the meta device gets its memory, part by part.
+    """A device and the type of what has one; `linear` makes what takes the place of a matrix.
 
-    `linear` makes what takes the place of a matrix that has its weights; without one all
-    matrices stay as they are.
+    Modules are built on the meta device, get their weights on the CPU, part by part, and are
+    finished then: nothing but what stays is ever on a GPU.
     """
 
     device: torch.device = CPU
@@ -33,16 +33,21 @@ class Placement:
         """
         return cls(device, torch.float16 if device.type == 'cuda' else torch.float32, linear)
 
-    def allocate(self, module: nn.Module, recurse: bool = True) -> nn.Module:
-        """Give a module memory that holds nothing yet; without `recurse`, not to its parts."""
-        return module.to(self.dtype).to_empty(device=self.device, recurse=recurse)
-
     def finish(self, module: nn.Module) -> nn.Module:
-        """Make a module that has its weights ready to be run only; its matrices are replaced."""
+        """Put a module that has its weights in its place, and replace its matrices.
+
+        What is there already stays as it is.
+        """
         for name, part in module.named_children():
-            replace = self.linear is not None and isinstance(part, nn.Linear)
-            setattr(module, name, self.linear(part) if replace else self.finish(part))
-        return module.eval().requires_grad_(False)
+            if self.linear is not None and isinstance(part, nn.Linear):
+                part = self.linear(part)
+            setattr(module, name, self.finish(part))
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(
+                parameter.to(self.device, self.dtype), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(self.device))
+        return module
 
     def nbytes(self, module: nn.Module) -> int:
         """Return the bytes that a module will take; it may be on the meta device."""
@@ -51,3 +56,15 @@ class Placement:
             if isinstance(part, nn.Linear)}
         return sum(quantized.get(id(p), p.numel() * self.dtype.itemsize)
                    for p in module.parameters())
+
+
+def allocate(module: nn.Module, recurse: bool = True) -> nn.Module:
+    """Give a module memory on the CPU that holds nothing yet; without `recurse`, not to its parts.
+
+    `to_empty` of a module on the meta device would import sympy: 50 MiB of a robot's memory.
+    """
+    for part in module.modules() if recurse else [module]:
+        for name, parameter in part.named_parameters(recurse=False):
+            setattr(part, name, nn.Parameter(
+                torch.empty(parameter.shape, dtype=torch.float32), requires_grad=False))
+    return module

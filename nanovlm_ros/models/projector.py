@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.models.fill import fill, without_prefix
-from nanovlm_ros.models.placement import Placement
+from nanovlm_ros.models.placement import Placement, allocate
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.models.weights import Weights
 
@@ -49,7 +49,7 @@ def build_projector(kind: str, weights: Weights, vision_hidden: int, hidden: int
     `linear`, which has one layer, may do without the number. Raises NanoVlmError(MODEL_ERROR) for
     a kind that is unknown, and for a tensor that is missing, too many, or of another shape.
     """
-    projector = place.allocate(empty_projector(kind, vision_hidden, hidden))
+    projector = allocate(empty_projector(kind, vision_hidden, hidden))
     weights = without_prefix(weights, 'layers.')
     unnumbered = kind == 'linear' and 'weight' in weights
     targets = {name.removeprefix('0.') if unnumbered else name: parameter

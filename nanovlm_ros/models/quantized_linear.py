@@ -11,6 +11,7 @@ from nanovlm_ros.mlc.packing import GROUP
 
 LARGEST = 127
 SCALE = torch.float16
+ROWS = 256  # of a matrix that are quantised at once
 
 
 class QuantizedLinear(nn.Module):
@@ -23,7 +24,8 @@ class QuantizedLinear(nn.Module):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self._inputs, self.bias = linear.in_features, linear.bias
-        weight, scale = quantize(linear.weight)
+        # A few rows at a time, which stay in a processor's cache.
+        weight, scale = map(torch.cat, zip(*map(quantize, linear.weight.split(ROWS))))
         self.register_buffer('weight', weight)
         self.register_buffer('scale', scale)
 
@@ -33,6 +35,7 @@ class QuantizedLinear(nn.Module):
         return functional.linear(x, weight[:, :self._inputs], self.bias)
 
 
+@torch.no_grad()
 def quantize(weight: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
     """Return (q int8 in [-127, 127], scale float16) of a matrix (outputs, inputs).
 

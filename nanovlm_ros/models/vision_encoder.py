@@ -95,6 +95,7 @@ class VisionEncoder:
         for count in self._layout.view_counts if self._layout is not None else {1}:
             self._graphs[count] = Graphed(self._features, torch.zeros(
                 (count, self._size, self._size, 3), dtype=torch.uint8, device=self._device))
+        torch.cuda.empty_cache()  # of what it took to get here
 
     def _check_views(self, views: int, width: int, height: int) -> None:
         across, down = self._layout.tiles(width, height) if self._layout is not None else (0, 0)

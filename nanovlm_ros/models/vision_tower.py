@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.models.fill import fill, without_prefix
-from nanovlm_ros.models.placement import Placement
+from nanovlm_ros.models.placement import Placement, allocate
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.models.weights import Weights
 
@@ -160,23 +160,23 @@ class VisionTower(nn.Module):
                                  self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
 
     def load(self, weights: Weights, place: Placement) -> 'VisionTower':
-        """Give the tower its memory, and the weights of a transformers checkpoint, by layers.
+        """Take the weights of a transformers checkpoint, layer by layer.
 
         Raises NanoVlmError(MODEL_ERROR) for a tensor that is missing or of another shape.
         """
         weights = without_prefix(weights, 'vision_model.')
-        place.allocate(self, recurse=False)
+        allocate(self, recurse=False)
         for name, part in self.named_children():
             if name != 'layers':
-                place.allocate(part)
+                allocate(part)
         for name, parameter in self.named_parameters():
             if not name.startswith('layers.'):
                 fill(parameter, weights,
                      name if name.startswith('pre_layrnorm.') else f'embeddings.{name}')
         for i, layer in enumerate(self.layers):
-            self._load_layer(place.allocate(layer), weights, f'encoder.layers.{i}')
+            self._load_layer(allocate(layer), weights, f'encoder.layers.{i}')
             place.finish(layer)
-        return self.eval().requires_grad_(False)
+        return place.finish(self)
 
     @staticmethod
     def _load_layer(layer: _Layer, weights: Weights, place: str) -> None:

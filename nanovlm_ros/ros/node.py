@@ -31,7 +31,8 @@ from nanovlm_ros.types import NanoVlmError
 
 LOADING = (  # parameters that go to `engine.loader.load`
     'revision', 'device', 'quantization', 'activations', 'context_length', 'max_sequences',
-    'chat_template', 'vision_scaling', 'vision_weights', 'trust_pickle', 'mlc_weights')
+    'kv_cache_tokens', 'chat_template', 'vision_scaling', 'vision_weights', 'trust_pickle',
+    'mlc_weights')
 PROGRESS = 30.0     # s between two lines about a download or a conversion
 LAST_REPLIES = 1.0  # s for replies to go out after the executor has ended
 LAST_RESULTS = 0.2  # s more for the results of actions

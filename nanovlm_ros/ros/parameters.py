@@ -81,8 +81,8 @@ TABLE = (
         'trained.'),
     Row('vision_scaling', 'auto', 'How images are made square: auto, as the model was trained; '
         'the others also switch tiles off.', choices=SCALINGS),
-    Row('vision_weights', AUTO, 'What matrices of vision are kept in: int8 takes half of the memory '
-        'on a GPU, a quarter on a CPU; auto: int8 beside a language model of 4 bits.',
+    Row('vision_weights', AUTO, 'What matrices of vision are kept in: int8 takes half of the '
+        'memory on a GPU, a quarter on a CPU; auto: int8 beside a language model of 4 bits.',
         choices=VISION_WEIGHTS),
     Row('device', AUTO, 'Where inference runs; auto: on a GPU that can run the model, else on the '
         'CPU.', choices=DEVICES),
@@ -93,6 +93,9 @@ TABLE = (
     Row('context_length', 0, 'Tokens of prompt and answer; 0: as the model was trained.',
         0, 1 << 20),
     Row('max_sequences', 4, 'Requests that are answered together.', 1, 64),
+    Row('kv_cache_tokens', 0, 'Tokens that all requests, kept prefixes and windows share in the KV '
+        'cache, at least context_length; 0: context_length for each of max_sequences and one more.',
+        0, 1 << 26),
     Row('cameras', [''], 'Names of the cameras: each subscribes to <name>/image; empty: one '
         'camera on the topic image.'),
     Row('compressed', False, 'Subscribe to <topic>/compressed (JPEG, PNG) in place of <topic>.'),

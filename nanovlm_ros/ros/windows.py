@@ -36,12 +36,12 @@ def check_windows(parameters: Parameters, model, log) -> None:
             f'embeddings of {model.max_frames} are kept; set window.frames lower, or window.mode '
             'to rolling.')
     held = 2 * rows * cameras  # a window has two generations
-    room = model.context_length * parameters['max_sequences']
+    room = model.cache_rows - model.context_length  # of which questions take one
     if parameters['window.mode'] == 'rolling' and held > room:
         log.warning(
             f'The windows of {cameras} cameras take up to {held} rows of the KV cache, beside '
             f'which {room} are for questions: they will give way to each other and be computed '
-            'anew. Set window.frames lower, or max_sequences higher.')
+            'anew. Set window.frames lower, or kv_cache_tokens higher.')
 
 
 class Windows:

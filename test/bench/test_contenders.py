@@ -1,6 +1,8 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """What is timed is what is said: as many rows, as many tokens, at the same place each time."""
+import mmap
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ from tiny import LLAMA, STABLELM
 
 from nanovlm_ros.bench import hf
 from nanovlm_ros.bench.contender import LEAST_STEPS, STEPS, Ours, steps_of
-from nanovlm_ros.bench.used_memory import UsedMemory
+from nanovlm_ros.bench.used_memory import UsedMemory, files_resident
 from nanovlm_ros.mlc.kv_cache import KVCache
 from nanovlm_ros.types import NanoVlmError
 
@@ -112,12 +114,33 @@ def test_a_peer_that_does_not_fit_is_left_out_with_a_note(monkeypatch):
         hf.random_reference(LLAMA, 'cpu', torch.float32)
 
 
-def test_memory_of_a_gpu_is_that_of_torch_and_of_all_else(monkeypatch):
+def test_memory_of_a_gpu_is_the_most_that_it_has_less_of(monkeypatch):
     monkeypatch.setattr(torch, 'cuda', SimpleNamespace(
-        init=lambda: None, reset_peak_memory_stats=lambda: None,
-        mem_get_info=lambda: (3 << 30, 8 << 30), memory_reserved=lambda: 4 << 30,
-        max_memory_allocated=lambda: 2 << 30))
-    found = UsedMemory('cuda').read()
-    assert (found['torch_mib'], found['tvm_and_driver_mib'], found['gpu_mib']) == (
-        2048, 1024, 3072)
-    assert found['in_all_mib'] == pytest.approx(3072 + found['resident_now_mib'], abs=0.2)
+        mem_get_info=lambda: (free.pop(0), 8 << 30)))
+    free = [5 << 30, 3 << 30, 6 << 30]
+    used = UsedMemory('cuda')
+    for _ in range(3):
+        used.look()
+    found = used.read()
+    assert found['gpu_mib'] == 5120, 'the most of it'
+    assert found['in_all_mib'] == pytest.approx(
+        5120 + found['resident_mib'] - found['files_of_that_mib'], abs=0.2)
+
+
+def test_pages_of_files_give_way_but_not_those_that_were_written_to(tmp_path):
+    def page_in(access):
+        with file.open('r+b') as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=access)
+        sum(mapped[::4096])
+        return mapped
+
+    file = tmp_path / 'weights'
+    file.write_bytes(b'1' * (32 << 20))
+    os.sync()  # pages that are yet to be written are not clean
+    before = files_resident()
+    mapped = page_in(mmap.ACCESS_READ)
+    assert files_resident() - before >= 31 << 20
+    mapped.close()
+    mapped = page_in(mmap.ACCESS_COPY)
+    mapped[:] = b'2' * len(mapped)
+    assert files_resident() - before < 4 << 20

@@ -77,12 +77,14 @@ def test_a_runtime_library_that_cannot_be_loaded_is_told(monkeypatch):
 
 
 def test_what_is_ready_is_not_prepared_twice(monkeypatch):
-    loaded = loads(monkeypatch)
+    loaded, lowered = loads(monkeypatch), []
     monkeypatch.setattr(tvm.runtime.Device, 'exist', True)
+    monkeypatch.setattr(runtime, '_lower_stacks', lambda: lowered.append(True))
     registered = []
     monkeypatch.setattr('tvm_ffi.get_global_func', lambda name, allow_missing: name)
     monkeypatch.setattr('tvm_ffi.register_global_func', lambda *a, **k: registered.append(a[0]))
     for _ in range(2):
         runtime.prepare()
     assert loaded == [runtime.CUDART, str(runtime.runtime_library())]
+    assert lowered == [True], 'after TVM sees the GPU'
     assert registered == [runtime.COMPILE]

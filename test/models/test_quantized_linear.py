@@ -50,7 +50,7 @@ def test_a_product_is_that_of_the_matrix_it_stands_for(dtype, close):
     q, scale = quantize(linear.weight)
     want = nn.functional.linear(x, dequantize(q, scale.float())[:, :80], linear.bias)
     got = QuantizedLinear(linear.to(dtype))(x.to(dtype))
-    assert got.dtype == dtype
+    assert got.dtype == dtype and not q.requires_grad and scale.grad_fn is None
     torch.testing.assert_close(got.float(), want, atol=close, rtol=close)
 
 

@@ -18,7 +18,8 @@ def test_cleanup_frees_the_fixed_parameters(make_robot):
 def test_the_loader_gets_the_parameters(make_robot):
     given = {'device': 'cpu', 'quantization': 'q0f32', 'activations': 'float32',
              'context_length': 77, 'max_sequences': 3, 'revision': 'main', 'trust_pickle': True,
-             'mlc_weights': '/an/mlc/folder', 'chat_template': 'llama_3', 'vision_scaling': 'pad'}
+             'mlc_weights': '/an/mlc/folder', 'chat_template': 'llama_3', 'vision_scaling': 'pad',
+             'vision_weights': 'float', 'kv_cache_tokens': 99}
     robot = make_robot(model='/a/folder', **given)
     (model,), options = robot.load_arguments
     options.pop('progress')

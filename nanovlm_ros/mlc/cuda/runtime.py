@@ -18,6 +18,7 @@ from nanovlm_ros.types import ErrorCode, NanoVlmError
 RUNTIME, CUDART = 'libtvm_runtime_cuda.so', 'libcudart.so.13'
 COMPILE = 'tvm_callback_cuda_compile'  # TVM asks it for the machine code of a library's source
 LOAD = 'ffi.Module.load_from_bytes.cuda'
+STACK_LIMIT, STACK = 0, 256  # cudaLimitStackSize of cudaDeviceSetLimit, and its value [bytes]
 CPU_WORKS = 'The CPU can be used as well: set the device to cpu.'
 
 
@@ -29,6 +30,7 @@ def prepare() -> None:
     """
     _check_torch()
     _load_runtime()
+    _lower_stacks()
     import tvm_ffi
 
     tvm_ffi.register_global_func(COMPILE, _MACHINE_CODE, override=True)
@@ -114,6 +116,15 @@ def _load_cudart() -> None:
             ctypes.CDLL(str(path))
             return
         raise
+
+
+def _lower_stacks() -> None:
+    """Give the GPU's threads small stacks: the driver reserves them for all that can be resident.
+
+    1 KiB each are 264 MiB of an H200. A kernel that needs more gets more when it is launched.
+    """
+    # Without success the stacks stay as they are.
+    ctypes.CDLL(CUDART).cudaDeviceSetLimit(STACK_LIMIT, ctypes.c_size_t(STACK))
 
 
 def _missing(message: str) -> NanoVlmError:
