@@ -1,14 +1,13 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """Images to rows of the language model: preprocessing, tower, projector, tiles put together."""
-from typing import Dict, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 
 from nanovlm_ros.models.anyres import AnyRes
 from nanovlm_ros.models.checkpoint import ANYRES, CROP, PAD, Checkpoint
-from nanovlm_ros.models.cuda_graph import Graphed
 from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.preprocess import crop, pad, resize, tile
 from nanovlm_ros.models.projector import build_projector, tokens_per_image
@@ -16,6 +15,9 @@ from nanovlm_ros.models.upload import upload
 from nanovlm_ros.models.vision_tower import build_tower
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.types import ErrorCode, NanoVlmError
+
+if TYPE_CHECKING:
+    from nanovlm_ros.mlc.cuda.recording import Recording
 
 
 class VisionEncoder:
@@ -40,9 +42,10 @@ class VisionEncoder:
         self._layout: Optional[AnyRes] = None
         if checkpoint.aspect_ratio == ANYRES:
             self._read_anyres(checkpoint)
-        self._graphs: Dict[int, Graphed] = {}  # on a GPU, by the number of views
+        # On a GPU, by the number of views: what a recording takes, and the recording.
+        self._recordings: 'Dict[int, Tuple[torch.Tensor, Recording]]' = {}
         if device.type == 'cuda':
-            self._capture()
+            self._record()
 
     def tokens(self, width: int, height: int) -> int:
         """Return how many rows of the language model an image of this size takes."""
@@ -74,8 +77,7 @@ class VisionEncoder:
         of another size.
         """
         self._check_views(len(views), width, height)
-        pixels = upload(views, self._device)
-        features = self._graphs.get(len(views), self._features)(pixels)
+        features = self._run(views)
         rows = features[0] if self._layout is None else self._layout.assemble(
             features, width, height, self._newline)
         return rows.clone()  # a graph writes over its output
@@ -89,12 +91,25 @@ class VisionEncoder:
         """uint8 (views, size, size, 3) -> (views, rows, hidden)."""
         return self._projector(self._tower(self.normalise(views).to(self._dtype)))
 
+    def _run(self, views: np.ndarray) -> torch.Tensor:
+        pixels = upload(views, self._device)
+        if not self._recordings:
+            return self._features(pixels)
+        taken, recording = self._recordings[len(views)]
+        taken.copy_(pixels, non_blocking=True)
+        return recording.replay()
+
     @torch.inference_mode()
-    def _capture(self) -> None:
+    def _record(self) -> None:
         """Make `_features` one launch, for every number of views that an image can have."""
+        from nanovlm_ros.mlc.cuda.recording import Recorder, Recording
+
+        recorder = Recorder()
         for count in self._layout.view_counts if self._layout is not None else {1}:
-            self._graphs[count] = Graphed(self._features, torch.zeros(
-                (count, self._size, self._size, 3), dtype=torch.uint8, device=self._device))
+            taken = torch.zeros((count, self._size, self._size, 3), dtype=torch.uint8,
+                                device=self._device)
+            self._recordings[count] = taken, Recording(
+                lambda taken=taken: self._features(taken), recorder)
         torch.cuda.empty_cache()  # of what it took to get here
 
     def _check_views(self, views: int, width: int, height: int) -> None:

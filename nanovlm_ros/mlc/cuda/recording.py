@@ -25,7 +25,7 @@ class Recorder:
 class Recording:
     """What a function of TVM's and torch's does, with the addresses that it did it with.
 
-    Its arrays must live as long as this, and TVM must not give its memory back: see
+    Its arrays must live as long as this, and what TVM gave it must not be given back: see
     `CudaLanguageModel`. No two recordings of a recorder may be replayed at once.
     """
 
