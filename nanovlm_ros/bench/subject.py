@@ -76,7 +76,7 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
     return Subject(
         checkpoint, shape,
         context, max_sequences, cache_slots(context, max_sequences, options['kv_cache_tokens']),
-        vision_placement(shape, options['vision_weights']),
+        vision_placement(shape, options['vision_weights'], options['activations']),
         model or DEMO_MODEL, lambda: load(
             model, progress=progress, max_sequences=max_sequences, **options), progress)
 
@@ -101,9 +101,9 @@ def random_subject(model: Published, *, quantization: str, device: str, activati
         with random_checkpoint(model) as checkpoint:
             return assemble(checkpoint, shape, lambda: RandomWeights(shape), context=context,
                             slots=slots, vision_weights=vision_weights,
-                            progress=progress)
+                            activations=activations, progress=progress)
     return Subject(known, shape, context, max_sequences, slots,
-                   vision_placement(shape, vision_weights), 'random',
+                   vision_placement(shape, vision_weights, activations), 'random',
                    assembled if model.vision else None, progress)
 
 

@@ -45,7 +45,16 @@ def library(shape: DecoderShape, progress: Progress, target: Target = Target(CPU
 
     Raises MODEL_ERROR where that is not possible.
     """
-    key = _digest(shape.to_json(), version('apache-tvm'), _kernel_sources(),
+    return _library(shape, progress, target)
+
+
+def vision_library(progress: Progress, target: Target = Target(CPU)) -> Path:
+    """Return the library of `VisionKernels` for a CPU, as `library` does; it serves all models."""
+    return _library(None, progress, target)
+
+
+def _library(shape: Optional[DecoderShape], progress: Progress, target: Target) -> Path:
+    key = _digest(shape and shape.to_json(), version('apache-tvm'), _kernel_sources(),
                   _processor() if target.device == CPU else str(target))
     path = cache_folder() / 'libraries' / f'{key}.so'
     if not path.exists():
@@ -122,9 +131,10 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _compile(shape: DecoderShape, target: Target, path: Path) -> None:
+def _compile(shape: Optional[DecoderShape], target: Target, path: Path) -> None:
+    """Compile a decoder, or without a shape the products of vision."""
     written, request = part(path), part(path).with_suffix('.json')
-    request.write_text(json.dumps(shape.to_json()))
+    request.write_text(json.dumps(shape and shape.to_json()))
     # This process may run TVM's runtime alone; the compiler needs all of it.
     environment = {k: v for k, v in os.environ.items() if k != 'TVM_USE_RUNTIME_LIB'}
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
@@ -140,8 +150,8 @@ def _compile(shape: DecoderShape, target: Target, path: Path) -> None:
     if done.returncode:
         raise NanoVlmError(
             ErrorCode.MODEL_ERROR,
-            f'The language model could not be compiled for {target} (apache-tvm and a C compiler '
-            f'are needed), and {path.parent} holds no library that was made for it elsewhere, by '
+            f'{"The language model" if shape else "Vision"} could not be compiled for {target} '
+            f'(apache-tvm and a C compiler are needed), and {path.parent} holds no library that was made for it elsewhere, by '
             f'`nanovlm compile --target {target} --output FOLDER` of this release. The compiler '
             f'said: {done.stderr.strip()[-2000:]}')
     publish(written, path)
@@ -163,7 +173,7 @@ def _kernel_sources() -> list:
          *(folder / name for name in (
              'cuda/cubin.py', 'cuda/names.py', 'cuda/nvrtc.py', 'cuda/toolchain.py', 'compile.py',
              'decoder.py', 'link.py', 'mlc_layout.py', 'packing.py', 'repack.py', 'shape.py',
-             'target.py'))])]
+             'target.py', 'vision_kernels.py'))])]
 
 
 def _conversion_sources() -> list:

@@ -1,6 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A folder for a robot that has no compiler: a library for its target, and the model.
+"""A folder for a robot that has no compiler: libraries for its target, and the model.
 
     libraries/KEY.so     as in the build cache, which the folder is for the robot
     model/               see `models.bundle`
@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Dict
 
-from nanovlm_ros.engine.build import converted_weights, library
+from nanovlm_ros.engine.build import converted_weights, library, vision_library
 from nanovlm_ros.engine.loader import open_checkpoint, use_converted
 from nanovlm_ros.mlc.cache import part, publish
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import INT8
-from nanovlm_ros.mlc.target import Target
+from nanovlm_ros.mlc.target import CPU, Target
 from nanovlm_ros.models.bundle import MARK, write_bundle
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
@@ -38,7 +38,9 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
     else:
         shape = checkpoint.shape(QUANTIZATIONS[quantization])
         weights = converted_weights(checkpoint, shape, progress)
-    compiled = library(shape.on(target.device, activations), progress, target)
+    libraries = [library(shape.on(target.device, activations), progress, target)]
+    if target.device == CPU and checkpoint.vision:
+        libraries.append(vision_library(progress, target))
     progress('copy', 0, 1)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,8 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
         written.mkdir()
         try:
             write_bundle(checkpoint, weights, written)
-            _copy_library(compiled, output / 'libraries')
+            for path in libraries:
+                _copy_library(path, output / 'libraries')
             shutil.rmtree(output / MODEL, ignore_errors=True)
             written.rename(output / MODEL)
         finally:
@@ -58,7 +61,7 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
             f'The folder {output} cannot be written: {error}. Make room or give permission '
             'there, or name another folder.') from error
     progress('copy', 1, 1)
-    files = [output / 'libraries' / compiled.name, *sorted((output / MODEL).rglob('*'))]
+    files = [*(output / 'libraries' / path.name for path in libraries), *sorted((output / MODEL).rglob('*'))]
     return {path: path.stat().st_size for path in files if path.is_file()}
 
 

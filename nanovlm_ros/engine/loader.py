@@ -3,10 +3,11 @@
 """From a model's name or folder to a model that answers."""
 import os
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Tuple
 
-from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device, torch_device
+from nanovlm_ros.engine.device import AUTO, CPU, DEVICES, choose_device, torch_device
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
@@ -37,8 +38,8 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
 
     `model` is a folder, the name of a model on the Hugging Face hub (at `revision`), or '' for
     the one that ships. `device` is cpu, cuda, or auto: a GPU if there is one that can run the
-    model. `activations` is what 4-bit weights multiply with on a CPU, int8 or float32; other
-    weights always multiply with float32. `context_length` 0 takes the length the model was
+    model. `activations` is what weights of 4 and 8 bits multiply with on a CPU, int8 or float32;
+    other weights always multiply with float32. `context_length` 0 takes the length the model was
     trained for; `kv_cache_tokens` are what all sequences, kept prefixes and windows share, as
     `cache_slots` says. `chat_template` and `vision_scaling` replace what the model was trained
     with: a template's name or JSON file, and resize, pad or crop (which also switch tiles off).
@@ -86,13 +87,15 @@ def load(model: str = '', *, revision: str = '', device: str = AUTO,
         checkpoint, shape, lambda: converted.packed(shape) if converted else packed_weights(
             checkpoint, shape, progress),
         context=context, slots=cache_slots(context, max_sequences, kv_cache_tokens),
-        template=template, vision_weights=vision_weights, progress=progress)
+        template=template, vision_weights=vision_weights, activations=activations,
+        progress=progress)
 
 
 def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
              weights: 'Callable[[], Mapping[str, np.ndarray]]', *, context: int,
              slots: int, template: 'Optional[Template]' = None, vision_weights: str = AUTO,
-             progress: Progress = lambda stage, done, total: None) -> 'VisionLanguageModel':
+             activations: str = INT8, progress: Progress = lambda stage, done, total: None
+             ) -> 'VisionLanguageModel':
     """Return a warm model of a checkpoint, a decoder's shape and its weights.
 
     It runs on the device of `shape` (see `engine.device`). `weights` may convert for minutes: it
@@ -100,7 +103,8 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     gives the parameters as the library takes them, by the names of
     `DecoderShape.parameter_names`. `context` is in tokens, and is at most
     `checkpoint.positions`; `slots` are the rows of the KV cache. Without a `template` it is the
-    one that the language model was trained with; `vision_weights` are as in `load`. Raises
+    one that the language model was trained with; `vision_weights` and `activations` are as in
+    `load`, for vision. Raises
     NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU lacks.
     """
     prepare_libraries()
@@ -110,7 +114,7 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
     from nanovlm_ros.mlc.target import Target
 
-    place = vision_placement(shape, vision_weights)
+    place = vision_placement(shape, vision_weights, activations, progress)
     check_memory(checkpoint.name, needed(checkpoint, shape, slots, place))
 
     def decoder() -> LanguageModel:
@@ -138,16 +142,26 @@ def cache_slots(context: int, max_sequences: int, kv_cache_tokens: int) -> int:
     return kv_cache_tokens or context * (max_sequences + 1)
 
 
-def vision_placement(shape: 'DecoderShape', vision_weights: str) -> 'Placement':
-    """Return where vision runs beside a decoder, and what its matrices are kept in.
+def vision_placement(shape: 'DecoderShape', vision_weights: str, activations: str,
+                     progress: Progress = lambda stage, done, total: None) -> 'Placement':
+    """Return where vision runs beside a decoder, and what becomes of its matrices.
 
-    `vision_weights` is one of VISION_WEIGHTS. Raises NOT_READY for what a GPU lacks.
+    `vision_weights` and `activations` are as in `load`. What is compiled for vision is compiled
+    when the first matrix has its weights. Raises NOT_READY for what a GPU lacks.
     """
+    from nanovlm_ros.engine.build import vision_library
+    from nanovlm_ros.mlc.vision_kernels import VisionKernels
+    from nanovlm_ros.models.int8_linear import in_int8
     from nanovlm_ros.models.placement import Placement
     from nanovlm_ros.models.quantized_linear import QuantizedLinear
 
-    in_int8 = vision_weights == INT8 or vision_weights == AUTO and shape.quantization.quantized
-    return Placement.on(torch_device(shape.device), QuantizedLinear if in_int8 else None)
+    linear: 'Optional[Callable]' = None
+    if vision_weights == INT8 or vision_weights == AUTO and shape.quantization.quantized:
+        linear = QuantizedLinear
+        if shape.device == CPU and activations == INT8:
+            linear = partial(in_int8, kernels=cache(
+                lambda: VisionKernels(vision_library(progress))))
+    return Placement.on(torch_device(shape.device), linear)
 
 
 def use_converted(checkpoint: 'Checkpoint', mlc_weights: str, progress: Progress

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile a decoder: `python -m nanovlm_ros.mlc SHAPE.json OUT.so --target cuda:sm_87`.
 
+The shape `null` stands for the products of vision, on a CPU.
+
 It runs as a process of its own, so that a node never loads the compiler; the
 library it writes needs only TVM's runtime.
 """
@@ -20,21 +22,24 @@ NO_COMPILER = 'apache-tvm is installed without its compiler, libtvm_compiler.so.
 def main() -> None:
     """Read a shape, write a library; what fails is told on stderr."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('shape', type=Path, help='JSON of a DecoderShape')
+    parser.add_argument('shape', type=Path, help='JSON of a DecoderShape, or of null')
     parser.add_argument('output', type=Path, help='shared library to write')
     parser.add_argument('--target', default=CPU, help='as in cuda:sm_87 (default: %(default)s)')
     arguments = parser.parse_args()
-    shape = DecoderShape.from_json(json.loads(arguments.shape.read_text()))
+    fields = json.loads(arguments.shape.read_text())
+    shape = fields and DecoderShape.from_json(fields)
     import tvm
 
     if tvm.base._RUNTIME_ONLY:
         sys.exit(NO_COMPILER)
-    from nanovlm_ros.mlc.compile import carry_cubins, compile_decoder, write_library
+    from nanovlm_ros.mlc.compile import (
+        carry_cubins, compile_decoder, compile_vision, write_library)
 
     try:
         target = Target.parse(arguments.target)
         carry_cubins(target)
-        write_library(compile_decoder(shape, target.tvm()), target, arguments.output)
+        made = compile_decoder(shape, target.tvm()) if shape else compile_vision(target.tvm())
+        write_library(made, target, arguments.output)
     except NanoVlmError as error:
         sys.exit(error.message)
 

@@ -14,6 +14,8 @@ LANES = 16    # rows of W side by side in a vector register
 ZERO = 7      # a weight of zero, as a 4-bit code
 NIBBLES = 8   # 4-bit values in an int32 word
 BLOCK = 8     # rows of a sequence that attention reads the keys for at once
+WORDS = GROUP // 4 + 2  # int32 of a group of int8 activations: numbers, scale, offset
+TILE = 4      # rows of vision's activations that lie side by side
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.mlc.packing import GROUP
+from nanovlm_ros.models.activated_linear import ACTIVATIONS, activation_of
 
 LARGEST = 127
 SCALE = torch.float16
@@ -15,7 +16,7 @@ ROWS = 256  # of a matrix that are quantised at once
 
 
 class QuantizedLinear(nn.Module):
-    """y = x W^T + b; W is written out in the type of x for each product.
+    """y = act(x) W^T + b; W is written out in the type of x for each product.
 
     weight (outputs, inputs) int8, scale (outputs, inputs / 32) float16, with inputs rounded up to
     whole groups: what is missing is 0.
@@ -24,6 +25,7 @@ class QuantizedLinear(nn.Module):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self._inputs, self.bias = linear.in_features, linear.bias
+        self._activate = ACTIVATIONS[activation_of(linear)]
         # A few rows at a time, which stay in a processor's cache.
         weight, scale = map(torch.cat, zip(*map(quantize, linear.weight.split(ROWS))))
         self.register_buffer('weight', weight)
@@ -32,7 +34,7 @@ class QuantizedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., inputs) -> (..., outputs), both of the type of the bias."""
         weight = dequantize(self.weight, self.scale.to(x.dtype))
-        return functional.linear(x, weight[:, :self._inputs], self.bias)
+        return functional.linear(self._activate(x), weight[:, :self._inputs], self.bias)
 
 
 @torch.no_grad()

@@ -12,16 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nanovlm_ros.models.activated_linear import ACTIVATIONS, ActivatedLinear
 from nanovlm_ros.models.fill import fill, without_prefix
 from nanovlm_ros.models.placement import Placement, allocate
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.models.weights import Weights
-
-_ACTIVATIONS = {
-    'gelu_pytorch_tanh': lambda x: functional.gelu(x, approximate='tanh'),
-    'gelu': functional.gelu,
-    'quick_gelu': lambda x: x * torch.sigmoid(1.702 * x),
-}
 
 # What a config.json leaves out: transformers writes only what differs from these.
 _SIGLIP = {
@@ -61,9 +56,9 @@ class VisionShape:
             if type(value) is not type(default) or not isinstance(value, str) and value <= 0:
                 raise broken(f'The vision tower has {name} {value!r}; a positive '
                              f'{type(default).__name__} is needed.')
-        if values['hidden_act'] not in _ACTIVATIONS:
+        if values['hidden_act'] not in ACTIVATIONS:
             raise broken(f'The vision tower uses {values["hidden_act"]!r}; '
-                         f'supported: {", ".join(_ACTIVATIONS)}.')
+                         f'supported: {", ".join(filter(None, ACTIVATIONS))}.')
         if values['hidden_size'] % values['num_attention_heads']:
             raise broken(f'The vision tower has hidden_size {values["hidden_size"]}, which its '
                          f'{values["num_attention_heads"]} attention heads cannot share evenly.')
@@ -88,13 +83,13 @@ class VisionShape:
 class _Layer(nn.Module):
     def __init__(self, shape: VisionShape):
         super().__init__()
-        self.heads, self.activation = shape.heads, _ACTIVATIONS[shape.activation]
+        self.heads = shape.heads
         self.layer_norm1 = nn.LayerNorm(shape.hidden, shape.norm_eps)
         self.qkv = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.out_proj = nn.Linear(shape.hidden, shape.hidden)
         self.layer_norm2 = nn.LayerNorm(shape.hidden, shape.norm_eps)
         self.fc1 = nn.Linear(shape.hidden, shape.intermediate)
-        self.fc2 = nn.Linear(shape.intermediate, shape.hidden)
+        self.fc2 = ActivatedLinear(shape.activation, shape.intermediate, shape.hidden)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, tokens, hidden = x.shape
@@ -102,7 +97,7 @@ class _Layer(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v)
         x = x + self.out_proj(attended.transpose(1, 2).reshape(n, tokens, hidden))
-        return x + self.fc2(self.activation(self.fc1(self.layer_norm2(x))))
+        return x + self.fc2(self.fc1(self.layer_norm2(x)))
 
 
 class VisionTower(nn.Module):

@@ -15,7 +15,8 @@ from tvm.target import codegen  # noqa: E402
 from nanovlm_ros.mlc import compile as compiling  # noqa: E402
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu import dot as dots  # noqa: E402
-from nanovlm_ros.mlc.kernels.cpu.linear_int8 import linear_int8, quantize_rows  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.linear_int8 import linear_int8  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.quantize import quantize_rows  # noqa: E402
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, round_trip  # noqa: E402
 
 N, K = 48, 96

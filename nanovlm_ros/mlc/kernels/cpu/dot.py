@@ -30,7 +30,7 @@ class Dot:
     finish: Callable
 
 
-def _intrinsic(name, dtype, *arguments):
+def llvm_call(name, dtype, *arguments):
     return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *arguments, dtype=dtype)
 
 
@@ -46,21 +46,21 @@ def _in_32_bits(name, width, features, intrinsic):
     """Instructions that sum in int32 themselves."""
     def dot(part, codes, four):
         pair = _bytes(codes, width), _bytes(T.broadcast(four, width), width)
-        return _intrinsic(intrinsic, f'int32x{width}', part, *pair)
+        return llvm_call(intrinsic, f'int32x{width}', part, *pair)
 
     return Dot(name, width, features, lambda constant: T.broadcast(constant, width), dot,
                lambda part, constant: part)
 
 
 def _avx2_dot(part, codes, four):
-    products = _intrinsic('llvm.x86.avx2.pmadd.ub.sw', 'int16x16', _bytes(codes, 8),
+    products = llvm_call('llvm.x86.avx2.pmadd.ub.sw', 'int16x16', _bytes(codes, 8),
                           _bytes(T.broadcast(four, 8), 8))
     return T.reinterpret('int32x8', _halves(part, 8) + products)
 
 
 def _avx2_finish(part, constant):
     ones = T.broadcast(T.int16(1), 16)
-    return T.broadcast(constant, 8) + _intrinsic(
+    return T.broadcast(constant, 8) + llvm_call(
         'llvm.x86.avx2.pmadd.wd', 'int32x8', _halves(part, 8), ones)
 
 

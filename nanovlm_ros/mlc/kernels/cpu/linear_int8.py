@@ -9,74 +9,11 @@ from functools import lru_cache
 
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import PARALLEL, fold, fold_max
-from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, ZERO
+from nanovlm_ros.mlc.kernels.cpu.quantize import FOURS, OFFSET, SCALE
+from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, WORDS
 
-FOURS = GROUP // 4      # int32 words of four int8 in a group
-SCALE, OFFSET = FOURS, FOURS + 1  # places of those words of a group
-WORDS = FOURS + 2       # of a group of x
 LOW = 0x0F0F0F0F        # the low nibbles of a word
 CHUNK = 256             # rows of x that stay in a processor's cache while W passes
-
-
-@lru_cache
-def quantize_rows(k):
-    """Return a PrimFunc: x (m, k) float32, q (m, k/32, 10) int32: groups of 32 as int8.
-
-    Of a group, eight words hold four int8 each, round(x / scale); then come the bits of its
-    float32 scale, max|x| / 127, and -7 times the sum of its int8. A group with a number that is
-    not finite makes no finite product, as in float32.
-    """
-    groups = k // GROUP
-
-    @T.inline
-    def quantize_group(r, g, x, q):
-        with T.sblock('quantize_group'):
-            T.reads()
-            T.writes()
-            largest = T.sblock_alloc_buffer((LANES,), 'int32')
-            scratch = T.sblock_alloc_buffer((LANES,), 'int32')
-            peak = T.sblock_alloc_buffer((1,), 'float32')
-            near = T.sblock_alloc_buffer((GROUP,), 'int32')
-            total = T.sblock_alloc_buffer((LANES,), 'int32')
-            inverse = T.sblock_alloc_buffer((1,), 'float32')
-            for v in T.vectorized(LANES):  # bits order as the numbers do, and NaN comes last
-                largest[v] = T.max(
-                    T.reinterpret('int32', T.fabs(x[r, g * GROUP + v])),
-                    T.reinterpret('int32', T.fabs(x[r, g * GROUP + LANES + v])))
-            fold_max(largest, scratch)
-            peak[0] = T.reinterpret('float32', scratch[0])
-            q[r, g, SCALE] = T.reinterpret('int32', peak[0] * T.float32(1 / 127))
-            inverse[0] = T.if_then_else(  # which a float32 can hold; less than that is nothing
-                peak[0] > T.float32(1e-30), T.float32(127) / peak[0], T.float32(0))
-            for h in T.unroll(GROUP // LANES):
-                for v in T.vectorized(LANES):
-                    near[h * LANES + v] = T.cast(
-                        T.nearbyint(x[r, g * GROUP + h * LANES + v] * inverse[0]), 'int32')
-                q[r, g, T.ramp(h * (LANES // 4), 1, LANES // 4)] = T.reinterpret(
-                    f'int32x{LANES // 4}',
-                    T.cast(near[T.ramp(h * LANES, 1, LANES)], f'int8x{LANES}'))
-            for v in T.vectorized(LANES):
-                total[v] = near[v] + near[LANES + v]
-            fold(total)
-            q[r, g, OFFSET] = -ZERO * total[0]
-
-    @T.prim_func(s_tir=True, private=True)
-    def kernel(x_: T.handle, q_: T.handle):
-        T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
-        m = T.int64()
-        x = T.match_buffer(x_, (m, k), 'float32')
-        q = T.match_buffer(q_, (m, groups, WORDS), 'int32')
-        if m < PARALLEL:
-            for r in T.serial(m):
-                for g in T.serial(groups):
-                    quantize_group(r, g, x, q)
-        else:
-            for r in T.parallel(m):
-                for g in T.serial(groups):
-                    quantize_group(r, g, x, q)
-
-    return kernel
 
 
 @lru_cache

@@ -15,8 +15,9 @@ from nanovlm_ros.mlc.kernels.cpu.attention import append_rows, attention
 from nanovlm_ros.mlc.kernels.cpu.dot import best
 from nanovlm_ros.mlc.kernels.cpu.elementwise import embedding, layer_norm, rms_norm, silu_mul
 from nanovlm_ros.mlc.kernels.cpu.linear import linear
-from nanovlm_ros.mlc.kernels.cpu.linear_int8 import WORDS, linear_int8, quantize_rows
-from nanovlm_ros.mlc.packing import GROUP
+from nanovlm_ros.mlc.kernels.cpu.linear_int8 import linear_int8
+from nanovlm_ros.mlc.kernels.cpu.quantize import quantize_rows
+from nanovlm_ros.mlc.packing import GROUP, WORDS
 from nanovlm_ros.mlc.shape import INT8, LAYER_NORM, DecoderShape
 
 
