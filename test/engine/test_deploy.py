@@ -118,7 +118,7 @@ def test_a_second_target_is_added_and_the_model_replaced(compiled, tmp_path):
     deploy('', ORIN, output)
     (output / 'model' / 'leftover').write_text('of an earlier release')
     deploy('', CPU, output, quantization='q0f16')
-    assert len(list((output / 'libraries').iterdir())) == 2
+    assert len(list((output / 'libraries').iterdir())) == 3, 'a CPU has one for vision, too'
     assert not (output / 'model' / 'leftover').exists()
     assert 'q0f16' in (output / 'model' / 'llm' / 'mlc-chat-config.json').read_text()
     assert {path.name for path in output.iterdir()} == {'libraries', 'model'}
@@ -127,7 +127,8 @@ def test_a_second_target_is_added_and_the_model_replaced(compiled, tmp_path):
 def test_a_deployed_model_can_be_deployed_for_another_target(compiled, tmp_path):
     deploy('', CPU, tmp_path / 'first', quantization='q0f16')
     deploy(str(tmp_path / 'first' / 'model'), ORIN, tmp_path / 'second')
-    assert compiled[1][0] == compiled[0][0].on('cuda')
+    assert compiled[2][0] == compiled[0][0].on('cuda')
+    assert compiled[1] == (None, CPU)
     first, second = (
         {path.relative_to(tmp_path / name): path.read_bytes()
          for path in (tmp_path / name).rglob('*.*') if path.suffix != '.so' and path.name != MARK}
