@@ -10,9 +10,10 @@ from nanovlm_ros.bench.contender import STEPS
 from nanovlm_ros.bench.random_checkpoint import random_checkpoint
 from nanovlm_ros.bench.random_weights import RandomWeights
 from nanovlm_ros.engine.build import library
+from nanovlm_ros.engine.companion import Companion
 from nanovlm_ros.engine.device import choose_device
 from nanovlm_ros.engine.loader import (
-    DEMO_MODEL, assemble, cache_slots, load, open_checkpoint, use_converted, vision_placement)
+    DEMO_MODEL, assemble, cache_slots, load, open_checkpoint, use_converted)
 from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, Quantization
 from nanovlm_ros.mlc.shape import DecoderShape
@@ -76,7 +77,7 @@ def model_subject(model: str, options: Dict[str, Any], max_sequences: int, progr
     return Subject(
         checkpoint, shape,
         context, max_sequences, cache_slots(context, max_sequences, options['kv_cache_tokens']),
-        vision_placement(shape, options['vision_weights'], options['activations']),
+        _place(shape, options['vision_weights'], options['activations']),
         model or DEMO_MODEL, lambda: load(
             model, progress=progress, max_sequences=max_sequences, **options), progress)
 
@@ -103,7 +104,7 @@ def random_subject(model: Published, *, quantization: str, device: str, activati
                             slots=slots, vision_weights=vision_weights,
                             activations=activations, progress=progress)
     return Subject(known, shape, context, max_sequences, slots,
-                   vision_placement(shape, vision_weights, activations), 'random',
+                   _place(shape, vision_weights, activations), 'random',
                    assembled if model.vision else None, progress)
 
 
@@ -115,6 +116,10 @@ def _check_context(context: int, checkpoint: Checkpoint) -> None:
             f'context_length is {context}, but {checkpoint.name} has {checkpoint.positions} '
             f'positions, and a run decodes {STEPS} tokens after a prompt; set it to '
             f'{STEPS + 1} to {checkpoint.positions}, or 0.')
+
+
+def _place(shape: DecoderShape, vision_weights: str, activations: str) -> Placement:
+    return Companion(shape.device).placement(shape, vision_weights, activations)
 
 
 def _shape(checkpoint: Checkpoint, quantization: Quantization, device: str, activations: str

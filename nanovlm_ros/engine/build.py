@@ -48,8 +48,8 @@ def library(shape: DecoderShape, progress: Progress, target: Target = Target(CPU
     return _library(shape, progress, target)
 
 
-def vision_library(progress: Progress, target: Target = Target(CPU)) -> Path:
-    """Return the library of `VisionKernels` for a CPU, as `library` does; it serves all models."""
+def companion_library(progress: Progress, target: Target = Target(CPU)) -> Path:
+    """Return the library beside a decoder, as `library` does; it serves all models."""
     return _library(None, progress, target)
 
 
@@ -132,7 +132,7 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
 
 
 def _compile(shape: Optional[DecoderShape], target: Target, path: Path) -> None:
-    """Compile a decoder, or without a shape the products of vision."""
+    """Compile a decoder, or without a shape the library beside it."""
     written, request = part(path), part(path).with_suffix('.json')
     request.write_text(json.dumps(shape and shape.to_json()))
     # This process may run TVM's runtime alone; the compiler needs all of it.
@@ -150,8 +150,8 @@ def _compile(shape: Optional[DecoderShape], target: Target, path: Path) -> None:
     if done.returncode:
         raise NanoVlmError(
             ErrorCode.MODEL_ERROR,
-            f'{"The language model" if shape else "Vision"} could not be compiled for {target} '
-            f'(apache-tvm and a C compiler are needed), and {path.parent} holds no library that was made for it elsewhere, by '
+            f'The model could not be compiled for {target} (apache-tvm and a C compiler are '
+            f'needed), and {path.parent} holds no library that was made for it elsewhere, by '
             f'`nanovlm compile --target {target} --output FOLDER` of this release. The compiler '
             f'said: {done.stderr.strip()[-2000:]}')
     publish(written, path)
@@ -173,7 +173,7 @@ def _kernel_sources() -> list:
          *(folder / name for name in (
              'cuda/cubin.py', 'cuda/names.py', 'cuda/nvrtc.py', 'cuda/toolchain.py', 'compile.py',
              'decoder.py', 'link.py', 'mlc_layout.py', 'packing.py', 'repack.py', 'shape.py',
-             'target.py', 'vision_kernels.py'))])]
+             'target.py'))])]
 
 
 def _conversion_sources() -> list:

@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Dict
 
-from nanovlm_ros.engine.build import converted_weights, library, vision_library
+from nanovlm_ros.engine.build import converted_weights, library, companion_library
 from nanovlm_ros.engine.loader import open_checkpoint, use_converted
 from nanovlm_ros.mlc.cache import part, publish
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import INT8
-from nanovlm_ros.mlc.target import CPU, Target
+from nanovlm_ros.mlc.target import Target
 from nanovlm_ros.models.bundle import MARK, write_bundle
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
 
@@ -38,9 +38,8 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
     else:
         shape = checkpoint.shape(QUANTIZATIONS[quantization])
         weights = converted_weights(checkpoint, shape, progress)
-    libraries = [library(shape.on(target.device, activations), progress, target)]
-    if target.device == CPU and checkpoint.vision:
-        libraries.append(vision_library(progress, target))
+    libraries = [library(shape.on(target.device, activations), progress, target),
+                 companion_library(progress, target)]
     progress('copy', 0, 1)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -61,7 +60,8 @@ def deploy(model: str, target: Target, output: Path, *, revision: str = '',
             f'The folder {output} cannot be written: {error}. Make room or give permission '
             'there, or name another folder.') from error
     progress('copy', 1, 1)
-    files = [*(output / 'libraries' / path.name for path in libraries), *sorted((output / MODEL).rglob('*'))]
+    files = [*(output / 'libraries' / path.name for path in libraries),
+             *sorted((output / MODEL).rglob('*'))]
     return {path: path.stat().st_size for path in files if path.is_file()}
 
 

@@ -1,61 +1,61 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From logits to tokens where the logits are: of a whole batch, one number a row comes back.
+"""From logits to tokens on a GPU: one kernel for a batch, and one number a row comes back.
 
-The same tokens as `sampler` draws, whose formulas these are; nothing here waits for the device
-but the one transfer at the end.
+The same tokens as `sampler` draws, but for places within a millionth of a boundary.
 """
-from typing import List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 import numpy as np
 import torch
 
-from nanovlm_ros.engine.sampler import NO_TOKEN, Sampler
+from nanovlm_ros.engine.sampler import Sampler
 from nanovlm_ros.models.upload import upload
 
-
-@torch.inference_mode()
-def sample_rows(logits: torch.Tensor, samplers: Sequence[Sampler],
-                masks: Sequence[Optional[np.ndarray]]) -> List[int]:
-    """Return a token of each row of logits (n, vocab_size) float, by its sampler and its mask.
-
-    NO_TOKEN for a row that allows none.
-    """
-    if all(sampler.config.temperature == 0 and sampler.config.repetition_penalty == 1
-           for sampler in samplers) and all(mask is None for mask in masks):
-        return _likeliest(logits).tolist()
-    return torch.stack([_choose(row, sampler, allowed) for row, sampler, allowed in zip(
-        logits, samplers, masks)]).tolist()
+# A row of settings, as sample.cu has it; bits follow.
+HEAD = np.dtype([('temperature', 'f4'), ('penalty', 'f4'), ('flags', 'i4'), ('count', 'i4'),
+                 ('top_p', 'f8'), ('place', 'f8')])
+HEAD_WORDS = HEAD.itemsize // 4
+MASKED, PENALISED = 1, 2  # flags
 
 
-def _likeliest(logits: torch.Tensor) -> torch.Tensor:
-    """The place of the largest of (..., vocab_size), int64 (...); NO_TOKEN where it is none."""
-    largest, tokens = logits.max(-1)  # NaN, if there is one
-    return tokens.where(largest.abs() < torch.inf, NO_TOKEN)
+class DeviceSampler:
+    """Draws with `kernel`: (logits (m, columns), settings) -> tokens (m,), on the device."""
+
+    def __init__(self, kernel: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]):
+        self._kernel = kernel
+
+    @torch.inference_mode()
+    def __call__(self, logits: torch.Tensor, samplers: Sequence[Sampler],
+                 masks: Sequence[Optional[np.ndarray]]) -> List[int]:
+        """Return a token of each row of logits (n, vocab_size) float, by its sampler and its mask.
+
+        NO_TOKEN for a row that allows none.
+        """
+        made = settings(samplers, masks, logits.shape[1])
+        return self._kernel(logits, upload(made, logits.device)).tolist()
 
 
-def _choose(logits: torch.Tensor, sampler: Sampler, allowed: Optional[np.ndarray]
-            ) -> torch.Tensor:
-    """`Sampler.choose`; the token is int64 ()."""
-    penalty = sampler.config.repetition_penalty
-    if penalty != 1:
-        penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
-        logits = torch.where(upload(sampler.seen, logits.device), penalised, logits)
-    if allowed is not None:
-        logits = logits.where(upload(allowed, logits.device), -torch.inf)
-    if sampler.config.temperature == 0:
-        return _likeliest(logits)
-    return _draw(logits, sampler)
+def settings(samplers: Sequence[Sampler], masks: Sequence[Optional[np.ndarray]], count: int
+             ) -> np.ndarray:
+    """Return what the kernel is to know of each row, (rows, width) int32, for `count` tokens."""
+    penalised = [sampler.config.repetition_penalty != 1 for sampler in samplers]
+    bits = any(penalised) or any(mask is not None for mask in masks)
+    words = -(-count // 32) if bits else 0
+    table = np.zeros((len(samplers), HEAD_WORDS + 2 * words), np.int32)
+    for row, sampler, allowed, counts in zip(table, samplers, masks, penalised):
+        config = sampler.config
+        row[:HEAD_WORDS].view(HEAD)[0] = (
+            config.temperature, config.repetition_penalty,
+            MASKED * (allowed is not None) | PENALISED * counts, count, config.top_p,
+            sampler.uniform() if config.temperature else 0)
+        if allowed is not None:
+            _set_bits(row[HEAD_WORDS:HEAD_WORDS + words], allowed)
+        if counts:
+            _set_bits(row[HEAD_WORDS + words:], sampler.seen)
+    return table
 
 
-def _draw(logits: torch.Tensor, sampler: Sampler) -> torch.Tensor:
-    """Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751."""
-    ordered, order = logits.sort(descending=True, stable=True)  # NaN comes first
-    cumulative = (ordered.double() / sampler.config.temperature).softmax(0).cumsum(0)
-    # The last of the smallest set of likeliest tokens whose probabilities reach top_p, or all
-    # there is; NaN lies beyond the end.
-    reached = cumulative[-1:].clamp(max=sampler.config.top_p)
-    last = torch.searchsorted(cumulative, reached).clamp(max=len(order) - 1)
-    place = sampler.uniform() * cumulative.gather(0, last)
-    token = order.gather(0, torch.searchsorted(cumulative, place, right=True).minimum(last))
-    return token.where(ordered[:1].abs() < torch.inf, NO_TOKEN)[0]
+def _set_bits(words: np.ndarray, flags: np.ndarray) -> None:
+    packed = np.packbits(flags, bitorder='little')
+    words.view(np.uint8)[:len(packed)] = packed

@@ -3,11 +3,10 @@
 """From a model's name or folder to a model that answers."""
 import os
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Tuple
 
-from nanovlm_ros.engine.device import AUTO, CPU, DEVICES, choose_device, torch_device
+from nanovlm_ros.engine.device import AUTO, DEVICES, choose_device
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.shape import ACTIVATIONS, INT8
 from nanovlm_ros.types import ErrorCode, NanoVlmError, Progress
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from nanovlm_ros.mlc.mlc_weights import MlcWeights
     from nanovlm_ros.mlc.shape import DecoderShape
     from nanovlm_ros.models.checkpoint import Checkpoint
-    from nanovlm_ros.models.placement import Placement
     from nanovlm_ros.models.templates import Template
 
 DEMO_MODEL = 'demo'
@@ -104,17 +102,19 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
     `DecoderShape.parameter_names`. `context` is in tokens, and is at most
     `checkpoint.positions`; `slots` are the rows of the KV cache. Without a `template` it is the
     one that the language model was trained with; `vision_weights` and `activations` are as in
-    `load`, for vision. Raises
-    NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a GPU lacks.
+    `load`, for vision. Raises NanoVlmError OUT_OF_MEMORY, MODEL_ERROR, and NOT_READY for what a
+    GPU lacks.
     """
     prepare_libraries()
     from nanovlm_ros.engine.build import library
+    from nanovlm_ros.engine.companion import Companion
     from nanovlm_ros.engine.memory import check_memory, needed
     from nanovlm_ros.engine.model import VisionLanguageModel
     from nanovlm_ros.mlc.language_model import LanguageModel, open_language_model
     from nanovlm_ros.mlc.target import Target
 
-    place = vision_placement(shape, vision_weights, activations, progress)
+    companion = Companion(shape.device, progress)
+    place = companion.placement(shape, vision_weights, activations)
     check_memory(checkpoint.name, needed(checkpoint, shape, slots, place))
 
     def decoder() -> LanguageModel:
@@ -123,7 +123,8 @@ def assemble(checkpoint: 'Checkpoint', shape: 'DecoderShape',
             shape, library(shape, progress, Target.here(shape.device)), parameters,
             rope_theta=checkpoint.rope_theta, positions=context, slots=slots)
 
-    ready = VisionLanguageModel(checkpoint, place, decoder, context, template)
+    ready = VisionLanguageModel(checkpoint, place, decoder, context, template,
+                                companion.sampler())
     ready.warm_up()
     return ready
 
@@ -140,28 +141,6 @@ def cache_slots(context: int, max_sequences: int, kv_cache_tokens: int) -> int:
             f'kv_cache_tokens is {kv_cache_tokens}, but one sequence may have the {context} tokens '
             'of context_length; set it to that or more, to 0, or lower context_length.')
     return kv_cache_tokens or context * (max_sequences + 1)
-
-
-def vision_placement(shape: 'DecoderShape', vision_weights: str, activations: str,
-                     progress: Progress = lambda stage, done, total: None) -> 'Placement':
-    """Return where vision runs beside a decoder, and what becomes of its matrices.
-
-    `vision_weights` and `activations` are as in `load`. What is compiled for vision is compiled
-    when the first matrix has its weights. Raises NOT_READY for what a GPU lacks.
-    """
-    from nanovlm_ros.engine.build import vision_library
-    from nanovlm_ros.mlc.vision_kernels import VisionKernels
-    from nanovlm_ros.models.int8_linear import in_int8
-    from nanovlm_ros.models.placement import Placement
-    from nanovlm_ros.models.quantized_linear import QuantizedLinear
-
-    linear: 'Optional[Callable]' = None
-    if vision_weights == INT8 or vision_weights == AUTO and shape.quantization.quantized:
-        linear = QuantizedLinear
-        if shape.device == CPU and activations == INT8:
-            linear = partial(in_int8, kernels=cache(
-                lambda: VisionKernels(vision_library(progress))))
-    return Placement.on(torch_device(shape.device), linear)
 
 
 def use_converted(checkpoint: 'Checkpoint', mlc_weights: str, progress: Progress
@@ -220,9 +199,11 @@ def prepare_libraries() -> None:
     # A robot's processor is shared: OpenMP threads that spin at a barrier while the
     # others wait for a core made the vision tower ten times slower.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-    # What cuBLAS works in, for each stream that uses it: its 32 MiB are much of a robot's memory.
-    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:2:16:8')
-    # TVM's spin 50 ms by itself, in the way of torch's: attention of vision took 1.7 times as long.
+    # What cuBLAS works in, for each stream that uses it [KiB]: 32 MiB of an H200 otherwise, and no
+    # faster.
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':1024:1')
+    # TVM's spin 50 ms by themselves, in the way of torch's: attention of vision took 1.7 times
+    # as long.
     os.environ.setdefault('TVM_THREAD_POOL_SPIN_COUNT', '4000')
     # TVM takes half of an x86 processor's threads, for the cores; not all have two for each.
     os.environ.setdefault(TVM_THREADS, os.environ.get(OMP_THREADS) or str(_cores()))

@@ -6,8 +6,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 import torch
 
-from nanovlm_ros.engine import device_sampler
-from nanovlm_ros.engine.device import CPU, CUDA
+from nanovlm_ros.engine.device import CUDA
 from nanovlm_ros.engine.held_windows import Held, HeldWindows, remove
 from nanovlm_ros.engine.image_cache import ImageCache, kept_frames
 from nanovlm_ros.engine.prefix_cache import PrefixCache
@@ -28,7 +27,7 @@ from nanovlm_ros.types import ErrorCode, Frame, NanoVlmError
 KEPT_PREFIXES = 32  # finished sequences that new prompts are compared with
 WORTH_WAITING = 16  # rows that a prompt waits for rather than run them itself
 NO_LIMIT = 1 << 30  # rows
-PREFILL_CHUNK = {'cpu': 128, 'cuda': 1024}  # rows that a step may take: some tens of ms
+PREFILL_CHUNK = {'cpu': 128, 'cuda': 512}  # rows that a step may take: some tens of ms
 
 
 class VisionLanguageModel:
@@ -40,14 +39,16 @@ class VisionLanguageModel:
 
     def __init__(self, checkpoint: Checkpoint, place: Placement,
                  decoder: Callable[[], LanguageModel], context_length: int,
-                 template: Optional[Template] = None):
+                 template: Optional[Template] = None,
+                 sample: Callable[..., List[int]] = sample_rows):
         """Without a `template` it is the one that the language model was trained with.
 
         `place` is that of vision; `decoder` gives the language model, on the same device. It may
-        convert and compile for minutes: it is called when all the rest is sound.
+        convert and compile for minutes: it is called when all the rest is sound. `sample` is
+        `sampler.sample_rows` for logits that are there.
         """
         self.name, self.device = checkpoint.name, place.device.type  # 'cpu' or 'cuda'
-        self.context_length = context_length
+        self.context_length, self._sample = context_length, sample
         self.prefill_chunk = PREFILL_CHUNK[self.device]
         self.tokenizer = Tokenizer(checkpoint.llm_folder)
         self.template = template or choose_template(
@@ -154,10 +155,8 @@ class VisionLanguageModel:
 
     def sample(self, logits: torch.Tensor, samplers: Sequence[Sampler],
                masks: Sequence[Optional[np.ndarray]]) -> List[int]:
-        """Return a token of each row of logits, where they are; see `sampler.sample_rows`."""
-        if self.device == CPU:
-            return sample_rows(logits.numpy(), samplers, masks)
-        return device_sampler.sample_rows(logits, samplers, masks)
+        """Return a token of each row of logits; see `sampler.sample_rows`."""
+        return self._sample(logits, samplers, masks)
 
     def release(self, sequence: int, keep: bool) -> None:
         """End a sequence; with `keep` its rows may serve prompts that begin like it."""

@@ -54,22 +54,24 @@ class Sampler:
 
     def _draw(self, logits: np.ndarray) -> int:
         """Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751."""
-        scaled = (logits.astype(np.float64) - logits.max()) / self.config.temperature
-        order = np.argsort(-scaled, kind='stable')
-        weights = np.exp(scaled[order])
-        cumulative = np.cumsum(weights / weights.sum())
-        # The smallest set of likeliest tokens whose probabilities reach top_p.
-        kept = int(np.searchsorted(cumulative, self.config.top_p)) + 1
-        kept = min(kept, int(np.count_nonzero(weights)))
-        place = self.uniform() * cumulative[kept - 1]
-        return int(order[min(int(np.searchsorted(cumulative, place, 'right')), kept - 1)])
+        weights = np.exp((logits.astype(np.float64) - logits.max()) / self.config.temperature)
+        if self.config.top_p < 1:
+            # Of the likeliest tokens so many as have top_p together; of equal ones the first.
+            order = np.argsort(-logits, kind='stable')
+            cumulative = np.cumsum(weights[order])
+            kept = int(np.searchsorted(cumulative, self.config.top_p * cumulative[-1])) + 1
+            weights[order[kept:]] = 0
+        cumulative = np.cumsum(weights)  # in the order of their ids
+        place = self.uniform() * cumulative[-1]
+        return int(np.searchsorted(cumulative, min(place, np.nextafter(cumulative[-1], 0)),
+                                   'right'))
 
 
-def sample_rows(logits: np.ndarray, samplers: Sequence[Sampler],
-                masks: Sequence[Optional[np.ndarray]]) -> List[int]:
+def sample_rows(logits, samplers: Sequence[Sampler], masks: Sequence[Optional[np.ndarray]]
+                ) -> List[int]:
     """Return a token of each row of logits (n, vocab_size), by its sampler and its mask.
 
-    NO_TOKEN for a row that allows none.
+    `logits` are an array, or a tensor of a CPU. NO_TOKEN for a row that allows none.
     """
     return [sampler.choose(row, allowed)
-            for row, sampler, allowed in zip(logits, samplers, masks)]
+            for row, sampler, allowed in zip(np.asarray(logits), samplers, masks)]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile a decoder: `python -m nanovlm_ros.mlc SHAPE.json OUT.so --target cuda:sm_87`.
 
-The shape `null` stands for the products of vision, on a CPU.
+The shape `null` stands for the library beside a decoder, which serves all of them.
 
 It runs as a process of its own, so that a node never loads the compiler; the
 library it writes needs only TVM's runtime.
@@ -33,12 +33,13 @@ def main() -> None:
     if tvm.base._RUNTIME_ONLY:
         sys.exit(NO_COMPILER)
     from nanovlm_ros.mlc.compile import (
-        carry_cubins, compile_decoder, compile_vision, write_library)
+        carry_cubins, compile_decoder, compile_companion, write_library)
 
     try:
         target = Target.parse(arguments.target)
         carry_cubins(target)
-        made = compile_decoder(shape, target.tvm()) if shape else compile_vision(target.tvm())
+        made = (compile_decoder(shape, target.tvm()) if shape
+                else compile_companion(target.device, target.tvm()))
         write_library(made, target, arguments.output)
     except NanoVlmError as error:
         sys.exit(error.message)

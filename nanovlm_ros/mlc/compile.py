@@ -1,8 +1,12 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder's library and that of vision, compiled for a target; `python -m nanovlm_ros.mlc` does it in a process."""
+"""A decoder's library, and the one beside it, compiled for a target.
+
+`python -m nanovlm_ros.mlc` does it in a process.
+"""
 import os
 import platform
+from importlib import import_module
 from pathlib import Path
 
 import tvm
@@ -13,14 +17,10 @@ from tvm.target import codegen
 from nanovlm_ros.mlc.cuda.cubin import with_cubin
 from nanovlm_ros.mlc.cuda.toolchain import has_compiler
 from nanovlm_ros.mlc.decoder import Decoder
-from nanovlm_ros.mlc.kernels.cpu.dot_int8 import best
-from nanovlm_ros.mlc.kernels.cpu.linear_tiles import linear_tiles
-from nanovlm_ros.mlc.kernels.cpu.quantize import quantize_tiles
 from nanovlm_ros.mlc.kernels.cuda.pipeline import pipeline_for
 from nanovlm_ros.mlc.link import link
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.mlc.target import CUDA, Target
-from nanovlm_ros.mlc.vision_kernels import FUSED, MULTIPLY, quantize_name
 
 SOURCE_HOOK = 'tvm_callback_cuda_postproc'  # TVM hands it the CUDA source of a library
 
@@ -42,10 +42,9 @@ def compile_decoder(shape: DecoderShape, target: tvm.target.Target) -> relax.VME
                        tir_pipeline=pipeline_for(target))
 
 
-def compile_vision(target: tvm.target.Target) -> tvm.runtime.Executable:
-    """Return the executable with the functions of `VisionKernels`."""
-    kernels = {MULTIPLY: linear_tiles(best(target)),
-               **{quantize_name(name): quantize_tiles(name) for name in FUSED}}
+def compile_companion(device: str, target: tvm.target.Target) -> tvm.runtime.Executable:
+    """Return the executable with the functions that a device has beside any decoder."""
+    kernels = import_module(f'nanovlm_ros.mlc.kernels.{device}.companion').functions(target)
     return tvm.compile(tvm.IRModule({
         name: kernel.with_attr('global_symbol', name) for name, kernel in kernels.items()}),
         target=target)

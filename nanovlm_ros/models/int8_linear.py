@@ -6,8 +6,9 @@ from typing import Callable
 import torch
 from torch import nn
 
+from nanovlm_ros.mlc.cpu_companion import CpuCompanion, PackedMatrix, pack
+from nanovlm_ros.mlc.kernels.cpu.names import FUSED
 from nanovlm_ros.mlc.packing import LANES
-from nanovlm_ros.mlc.vision_kernels import FUSED, PackedMatrix, VisionKernels, pack
 from nanovlm_ros.models.activated_linear import ACTIVATIONS, activation_of
 from nanovlm_ros.models.quantized_linear import QuantizedLinear, quantize
 
@@ -18,7 +19,7 @@ class Int8Linear(nn.Module):
     What is multiplied, of W and of act(x), is int8 in groups of 32 along the inputs.
     """
 
-    def __init__(self, linear: nn.Linear, kernels: VisionKernels):
+    def __init__(self, linear: nn.Linear, kernels: CpuCompanion):
         super().__init__()
         self._kernels, self._inputs = kernels, linear.in_features
         activation = activation_of(linear)
@@ -35,7 +36,7 @@ class Int8Linear(nn.Module):
         return self._kernels.linear(rows, matrix, self._fused).view(*x.shape[:-1], -1)
 
 
-def in_int8(linear: nn.Linear, kernels: Callable[[], VisionKernels]) -> nn.Module:
+def in_int8(linear: nn.Linear, kernels: Callable[[], CpuCompanion]) -> nn.Module:
     """Return what takes the place of a matrix: ours, if its sides are multiples of 16."""
     if linear.in_features % LANES or linear.out_features % LANES:
         return QuantizedLinear(linear)

@@ -127,7 +127,7 @@ TABLE = (
         'place; 0: it drops none, grows to window.frames and goes on with its newer half.',
         0, 1 << 20),
     Row('prefill_chunk', 0, 'Rows of prompts in one step: a long prompt keeps running answers '
-        'waiting for no more; 0: 128 on a CPU, 1024 on a GPU [tokens].', 0, 1 << 16),
+        'waiting for no more; 0: 128 on a CPU, 512 on a GPU [tokens].', 0, 1 << 16),
     Row('queue_size', 8, 'Requests that may wait.', 1, 1024),
     Row('ask_timeout', 30.0, 'Longest time to the reply of ~/ask [s].', 0.1, 3600, dynamic=True),
     Row('generate_timeout', 120.0, 'Longest time to the result of ~/generate [s].',

@@ -254,7 +254,7 @@ def test_a_library_depends_on_shape_kernels_processor_and_compiler(cache, monkey
     assert compiled() and not compiled()
     build.library(replace(SHAPE, layers=2), Steps())
     build.library(replace(SHAPE, quantization=Q4), Steps())
-    build.vision_library(Steps())
+    build.companion_library(Steps())
     assert len(commands) == 4
     for name in ('_kernel_sources', '_processor'):
         monkeypatch.setattr(build, name, lambda: ['other'])
@@ -270,11 +270,11 @@ def test_a_broken_compiler_ends_as_a_sentence_with_what_it_said(cache, monkeypat
         build.library(SHAPE, Steps())
     assert caught.value.code == ErrorCode.MODEL_ERROR
     message = caught.value.message
-    assert message.startswith('The language model could not be compiled')
+    assert message.startswith('The model could not be compiled')
     assert 'C compiler' in message and message.endswith('cc: no such file')
     assert len(message) < 2500 and not kept(cache, 'libraries')
-    with pytest.raises(NanoVlmError, match='Vision could not be compiled for cpu'):
-        build.vision_library(Steps())
+    with pytest.raises(NanoVlmError, match='could not be compiled for cpu'):
+        build.companion_library(Steps())
 
 
 def test_the_real_compiler_without_a_c_compiler_ends_as_a_sentence(cache, monkeypatch, tmp_path):

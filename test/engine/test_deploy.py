@@ -103,14 +103,17 @@ def compiled(monkeypatch, tmp_path):
 def test_a_library_for_another_machine_does_not_depend_on_this_one(
         compiled, monkeypatch, tmp_path):
     deploy('', ORIN, tmp_path / 'robot')
-    (shape, target), = compiled
+    (shape, target), beside = compiled
     assert (shape.device, shape.cache_dtype, target) == ('cuda', 'float16', ORIN)
+    assert beside == (None, ORIN)
     monkeypatch.setattr(build, '_processor', lambda: ['of the robot'])
     monkeypatch.setenv('NANOVLM_CACHE', str(tmp_path / 'robot'))
     found = build.library(shape, lambda *_: None, ORIN)
-    assert found.read_bytes() == b'cuda:sm_87@aarch64' and len(compiled) == 1
-    build.library(shape, lambda *_: None, Target('cuda', 'sm_90', 'aarch64'))
+    assert found.read_bytes() == b'cuda:sm_87@aarch64'
+    assert build.companion_library(lambda *_: None, ORIN).read_bytes() == b'cuda:sm_87@aarch64'
     assert len(compiled) == 2
+    build.library(shape, lambda *_: None, Target('cuda', 'sm_90', 'aarch64'))
+    assert len(compiled) == 3
 
 
 def test_a_second_target_is_added_and_the_model_replaced(compiled, tmp_path):
@@ -118,7 +121,7 @@ def test_a_second_target_is_added_and_the_model_replaced(compiled, tmp_path):
     deploy('', ORIN, output)
     (output / 'model' / 'leftover').write_text('of an earlier release')
     deploy('', CPU, output, quantization='q0f16')
-    assert len(list((output / 'libraries').iterdir())) == 3, 'a CPU has one for vision, too'
+    assert len(list((output / 'libraries').iterdir())) == 4, 'each has one beside the decoder'
     assert not (output / 'model' / 'leftover').exists()
     assert 'q0f16' in (output / 'model' / 'llm' / 'mlc-chat-config.json').read_text()
     assert {path.name for path in output.iterdir()} == {'libraries', 'model'}
@@ -128,7 +131,7 @@ def test_a_deployed_model_can_be_deployed_for_another_target(compiled, tmp_path)
     deploy('', CPU, tmp_path / 'first', quantization='q0f16')
     deploy(str(tmp_path / 'first' / 'model'), ORIN, tmp_path / 'second')
     assert compiled[2][0] == compiled[0][0].on('cuda')
-    assert compiled[1] == (None, CPU)
+    assert compiled[1] == (None, CPU) and compiled[3] == (None, ORIN)
     first, second = (
         {path.relative_to(tmp_path / name): path.read_bytes()
          for path in (tmp_path / name).rglob('*.*') if path.suffix != '.so' and path.name != MARK}

@@ -74,15 +74,27 @@ def test_a_lane_finds_the_weights_of_its_rows_and_columns(group, weights):
     assert not filling.any()
 
 
+def causal_of_cpu(query, key, value):
+    rows, length = query.shape[2], key.shape[2]
+    seen = torch.ones(rows, length, dtype=torch.bool).tril(length - rows)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, seen, enable_gqa=True)
+
+
 @pytest.mark.parametrize('heads, kv_heads', [(4, 4), (8, 2)])
-def test_attention_of_ragged_batches_is_causal(heads, kv_heads):
+@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='this machine has no GPU'))])
+def test_attention_of_ragged_batches_is_causal(monkeypatch, heads, kv_heads, device):
+    if device == 'cpu':
+        monkeypatch.setattr(torch_functions, '_causal', causal_of_cpu)
+    kind = {'device': device, 'dtype': torch.float32 if device == 'cpu' else torch.float16}
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape):
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator).to(**kind)
 
     span = torch.tensor([[0, 5, 5], [5, 1, 7], [6, 3, 8]], dtype=torch.int32)
-    query, out = normal(11, heads, 16), torch.full((11, heads * 16), 7.0)  # two rows of filling
+    query, out = normal(11, heads, 16), torch.full((11, heads * 16), 7.0, **kind)  # two rows of filling
     key, value = normal(3, 9, kv_heads, 16), normal(3, 9, kv_heads, 16)
     torch_functions._attention(query, key, value, span, out)
     for i, (first, rows, length) in enumerate(span.tolist()):
@@ -93,8 +105,9 @@ def test_attention_of_ragged_batches_is_causal(heads, kv_heads):
                 weight = torch.softmax(
                     key[i, :seen, kv].double() @ query[first + row, head].double() / 4, 0)
                 expected = weight @ value[i, :seen, kv].double()
-                found = out[first + row].view(heads, 16)[head]
-                np.testing.assert_allclose(found, expected, atol=1e-6)
+                found = out[first + row].view(heads, 16)[head].double()
+                torch.testing.assert_close(
+                    found, expected, rtol=0, atol=1e-6 if device == 'cpu' else 3e-3)
     assert (out[9:] == 7).all()
 
 

@@ -16,7 +16,7 @@ from nanovlm_ros.mlc.kernels.cpu import dot_int8 as dots  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.linear_tiles import CHUNK, linear_tiles  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.quantize import GATES, quantize_tiles  # noqa: E402
 from nanovlm_ros.mlc.packing import TILE  # noqa: E402
-from nanovlm_ros.mlc.vision_kernels import FUSED  # noqa: E402
+from nanovlm_ros.mlc.cpu_companion import FUSED  # noqa: E402
 
 ROWS = [1, 4, 5, CHUNK * TILE + 3]      # part of a tile, a whole one, more than a chunk of them
 OUTPUTS, INPUTS = [16, 32, 80], [32, 80]  # an odd strip, half a group

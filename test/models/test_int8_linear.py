@@ -11,9 +11,9 @@ from photographs import rgb
 from torch import nn
 from vision_parts import llava, llava_checkpoint, llava_next
 
-from nanovlm_ros.engine.build import vision_library
+from nanovlm_ros.engine.build import companion_library
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
-from nanovlm_ros.mlc.vision_kernels import VisionKernels
+from nanovlm_ros.mlc.cpu_companion import CpuCompanion
 from nanovlm_ros.models.activated_linear import ACTIVATIONS, ActivatedLinear
 from nanovlm_ros.models.int8_linear import Int8Linear, in_int8
 from nanovlm_ros.models.placement import Placement
@@ -27,7 +27,7 @@ from activations import as_int8  # noqa: E402
 @pytest.fixture(scope='module')
 def linear():
     """What takes the place of a matrix."""
-    return partial(in_int8, kernels=cache(lambda: VisionKernels(vision_library(lambda *_: None))))
+    return partial(in_int8, kernels=cache(lambda: CpuCompanion(companion_library(lambda *_: None))))
 
 
 def expected(matrix, x, activation=''):

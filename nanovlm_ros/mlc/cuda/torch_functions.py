@@ -40,10 +40,17 @@ def _attention(query, key, value, span, out) -> None:
     """
     query, key, value, span, out = map(torch.from_dlpack, (query, key, value, span, out))
     for i, (first, rows, length) in enumerate(span.tolist()):
-        # Not scaled_dot_product_attention: where there are fewer queries than keys, it takes the
-        # queries to be the first rows; this one takes them to be the last. (That of
-        # torch.nn.attention.bias would import torch's compiler: 70 MiB and a second of a start.)
-        attended = torch.ops.aten._scaled_dot_product_flash_attention(
+        attended = _causal(
             query[None, first:first + rows].transpose(1, 2), key[i:i + 1, :length].transpose(1, 2),
-            value[i:i + 1, :length].transpose(1, 2), is_causal=True)[0]
+            value[i:i + 1, :length].transpose(1, 2))
         out[first:first + rows].view(rows, *query.shape[1:]).copy_(attended[0].transpose(0, 1))
+
+
+def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Attention (1, heads, rows, d) of the last rows of a sequence.
+
+    scaled_dot_product_attention would take them to be its first ones; what torch.nn.attention has
+    for that imports torch's compiler, which is 70 MiB and a second of a start.
+    """
+    return torch.ops.aten._scaled_dot_product_flash_attention(
+        query, key, value, is_causal=True)[0]

@@ -156,3 +156,23 @@ def gather_rows(kv_heads, head_dim, rotated, layers):
         [_pool(layers, kv_heads, head_dim), _float('positions', rotated // 2),
          _float('positions', rotated // 2), _int('sequences', 'length'), 'layer', rows, rows],
         [0, 1, 2, 3, 5, 6, 'layer', 'slots', 'length'], ['length', 'sequences'], 128)
+
+
+@lru_cache
+def sample():
+    """logits (m, columns) float, settings (m, width), tokens (m,): see sample.cu."""
+    return launch('sample.cu', 'sample',
+                  [_float('m', 'columns'), _int('m', 'width'), _int('m')],
+                  [0, 1, 2, 'columns', 'width'], ['m'], 1024)
+
+
+@lru_cache
+def int8_unpack():
+    """q (rows, 32 groups) int8, scale (rows, groups) half, y (rows, columns) half = q scale.
+
+    Scalars: blocks of 256 threads, for 16 numbers each.
+    """
+    return launch('unpack.cu', 'int8_unpack',
+                  [(('rows', 'wide'), 'int8'), _half('rows', 'groups'), _half('rows', 'columns'),
+                   'blocks'],
+                  [0, 1, 2, 'rows', 'columns', 'groups'], ['blocks'], 256)

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import torch
 
+from nanovlm_ros.mlc.kernels.cpu.names import FUSED, MULTIPLY, quantize_name
 from nanovlm_ros.mlc.packing import GROUP, LANES, TILE, WORDS
 
-MULTIPLY = 'multiply'
-FUSED = '', 'gelu_pytorch_tanh', 'quick_gelu'  # by the names that transformers has for them
 ALIGNMENT = 64  # bytes: the kernels load whole registers
 
 
@@ -24,7 +23,7 @@ class PackedMatrix(NamedTuple):
     bias: torch.Tensor    # (n,) float32
 
 
-class VisionKernels:
+class CpuCompanion:
     """Runs the functions of the library over torch's memory."""
 
     def __init__(self, library: Path):
@@ -48,11 +47,6 @@ class VisionKernels:
         y = torch.empty((len(x), len(matrix.bias)))
         self._multiply(q, *matrix, y)
         return y
-
-
-def quantize_name(activation: str) -> str:
-    """Return what the function is called that quantises act(x)."""
-    return f'quantize_{activation}'
 
 
 def pack(q: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> PackedMatrix:
