@@ -28,14 +28,13 @@ class VisionEncoder:
         self._dtype = place.dtype
         self._tower = build_tower(
             checkpoint.vision, checkpoint.select_layer, checkpoint.keep_class_token,
-            checkpoint.vision_weights(), place)
+            checkpoint.vision_weights(), place,
+            scale_and_shift(checkpoint.image_mean, checkpoint.image_std))
         shape, kind = self._tower.shape, checkpoint.projector_type
         self._projector = build_projector(
             kind, checkpoint.projector_weights(), shape.hidden, checkpoint.llm['hidden_size'],
             place)
         self._size, self._mean = shape.image_size, checkpoint.image_mean
-        self._scale, self._shift = (upload(numbers[:, None, None], device) for numbers in (
-            scale_and_shift(checkpoint.image_mean, checkpoint.image_std)))
         self._aspect_ratio = checkpoint.aspect_ratio
         self._view_tokens = tokens_per_image(kind, self._tower.tokens)
         self._newline: Optional[torch.Tensor] = None
@@ -82,14 +81,10 @@ class VisionEncoder:
             features, width, height, self._newline)
         return rows.clone()  # a graph writes over its output
 
-    def normalise(self, views: torch.Tensor) -> torch.Tensor:
-        """uint8 (views, size, size, 3) -> float32 (views, 3, size, size): (x / 255 - mean) / std.
-        """
-        return views.permute(0, 3, 1, 2).contiguous() * self._scale - self._shift
-
     def _features(self, views: torch.Tensor) -> torch.Tensor:
         """uint8 (views, size, size, 3) -> (views, rows, hidden)."""
-        return self._projector(self._tower(self.normalise(views).to(self._dtype)))
+        pixels = views.permute(0, 3, 1, 2).to(self._dtype)
+        return self._projector(self._tower(pixels))
 
     def _run(self, views: np.ndarray) -> torch.Tensor:
         pixels = upload(views, self._device)
@@ -141,7 +136,7 @@ class VisionEncoder:
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]
-                    ) -> Tuple[np.ndarray, np.ndarray]:
-    """Return (a, b), float32 (3,) each, for which a * x - b is (x / 255 - mean) / std."""
-    deviation = np.asarray(std, np.float32)
-    return np.float32(1 / 255) / deviation, np.asarray(mean, np.float32) / deviation
+                    ) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Return (a, b), float64 (3,) each, for which a x - b is (x / 255 - mean) / std."""
+    deviation = torch.tensor(std, dtype=torch.float64)
+    return 1 / 255 / deviation, torch.tensor(mean, dtype=torch.float64) / deviation

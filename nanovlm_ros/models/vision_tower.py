@@ -6,7 +6,7 @@ Plain torch over the weights as transformers names them. transformers itself is
 the reference in the tests; importing it would cost a node two seconds at start.
 """
 from dataclasses import dataclass
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import nn
@@ -17,6 +17,8 @@ from nanovlm_ros.models.fill import fill, without_prefix
 from nanovlm_ros.models.placement import Placement, allocate
 from nanovlm_ros.models.weight_files import broken
 from nanovlm_ros.models.weights import Weights
+
+Levels = Tuple[torch.Tensor, torch.Tensor]  # scale and shift of each colour, (3,)
 
 # What a config.json leaves out: transformers writes only what differs from these.
 _SIGLIP = {
@@ -130,8 +132,9 @@ class VisionTower(nn.Module):
         return self.shape.patches + (self.shape.clip and self.keep_class_token)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """pixels (n, 3, size, size), normalised -> features (n, tokens, hidden), both of the type
-        of the weights.
+        """pixels (n, 3, size, size) -> features (n, tokens, hidden), of the type of the weights.
+
+        Pixels are normalised, or levels of 0 to 255 after `take_levels`.
         """
         x = self._embed_patches(pixels)
         if self.shape.clip:
@@ -154,10 +157,25 @@ class VisionTower(nn.Module):
         return functional.linear(patches.reshape(len(pixels), side ** 2, -1),
                                  self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
 
-    def load(self, weights: Weights, place: Placement) -> 'VisionTower':
+    def take_levels(self, scale: torch.Tensor, shift: torch.Tensor) -> None:
+        """Have `forward` normalise, to scale x - shift, (3,) each: the patch embedding does both.
+
+        That saves passes over the pixels, and on a GPU the kernels for them.
+        """
+        embedding = self.patch_embedding
+        weight = embedding.weight.detach().double()
+        bias = -torch.einsum('ocyx,c->o', weight, shift.double())
+        if embedding.bias is not None:
+            bias += embedding.bias
+        embedding.weight = nn.Parameter((weight * scale[:, None, None]).float())
+        embedding.bias = nn.Parameter(bias.float())
+
+    def load(self, weights: Weights, place: Placement, levels: Optional[Levels] = None
+             ) -> 'VisionTower':
         """Take the weights of a transformers checkpoint, layer by layer.
 
-        Raises NanoVlmError(MODEL_ERROR) for a tensor that is missing or of another shape.
+        `levels` are for `take_levels`. Raises NanoVlmError(MODEL_ERROR) for a tensor that is
+        missing or of another shape.
         """
         weights = without_prefix(weights, 'vision_model.')
         allocate(self, recurse=False)
@@ -168,6 +186,8 @@ class VisionTower(nn.Module):
             if not name.startswith('layers.'):
                 fill(parameter, weights,
                      name if name.startswith('pre_layrnorm.') else f'embeddings.{name}')
+        if levels is not None:
+            self.take_levels(*levels)
         for i, layer in enumerate(self.layers):
             self._load_layer(allocate(layer), weights, f'encoder.layers.{i}')
             place.finish(layer)
@@ -193,6 +213,10 @@ def empty_tower(config: Dict[str, Any], select_layer: int, keep_class_token: boo
 
 
 def build_tower(config: Dict[str, Any], select_layer: int, keep_class_token: bool,
-                weights: Weights, place: Placement = Placement()) -> VisionTower:
-    """Return the tower of a transformers config with its weights, to be run only."""
-    return empty_tower(config, select_layer, keep_class_token).load(weights, place)
+                weights: Weights, place: Placement = Placement(),
+                levels: Optional[Levels] = None) -> VisionTower:
+    """Return the tower of a transformers config with its weights, to be run only.
+
+    With `levels`, scale and shift, it takes pixels of 0 to 255; see `VisionTower.take_levels`.
+    """
+    return empty_tower(config, select_layer, keep_class_token).load(weights, place, levels)

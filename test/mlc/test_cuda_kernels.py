@@ -94,7 +94,8 @@ def test_attention_of_ragged_batches_is_causal(monkeypatch, heads, kv_heads, dev
         return torch.randn(*shape, generator=generator).to(**kind)
 
     span = torch.tensor([[0, 5, 5], [5, 1, 7], [6, 3, 8]], dtype=torch.int32)
-    query, out = normal(11, heads, 16), torch.full((11, heads * 16), 7.0, **kind)  # two rows of filling
+    # Two rows of filling.
+    query, out = normal(11, heads, 16), torch.full((11, heads * 16), 7.0, **kind)
     key, value = normal(3, 9, kv_heads, 16), normal(3, 9, kv_heads, 16)
     torch_functions._attention(query, key, value, span, out)
     for i, (first, rows, length) in enumerate(span.tolist()):
