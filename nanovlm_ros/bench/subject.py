@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Optional
 from nanovlm_ros.bench.contender import STEPS
 from nanovlm_ros.bench.random_checkpoint import random_checkpoint
 from nanovlm_ros.bench.random_weights import RandomWeights
-from nanovlm_ros.engine.build import library
+from nanovlm_ros.engine.build import companion_library, library
 from nanovlm_ros.engine.companion import Companion
 from nanovlm_ros.engine.device import choose_device
 from nanovlm_ros.engine.loader import (
@@ -41,9 +41,10 @@ class Subject:
     progress: Progress
 
     def compile(self) -> float:
-        """Return the seconds it takes to have the library, which may be here already."""
+        """Return the seconds it takes to have the libraries, which may be here already."""
         began = time.monotonic()
         self._library(self.shape)
+        companion_library(self.progress, Target.here(self.shape.device))
         return time.monotonic() - began
 
     def language_model(self) -> LanguageModel:

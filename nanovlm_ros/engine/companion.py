@@ -12,6 +12,7 @@ from nanovlm_ros.engine.device_sampler import DeviceSampler
 from nanovlm_ros.engine.sampler import sample_rows
 from nanovlm_ros.mlc.shape import INT8, DecoderShape
 from nanovlm_ros.mlc.target import Target
+from nanovlm_ros.models.attention import attend_in_int8
 from nanovlm_ros.models.int8_linear import in_int8
 from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.quantized_linear import QuantizedLinear
@@ -41,12 +42,11 @@ class Companion:
         if vision_weights != INT8 and not (vision_weights == AUTO and shape.quantization.quantized):
             return Placement.on(self._device)
         if not self._cpu:
-            linear = self._unpacked
-        elif activations == INT8:
-            linear = partial(in_int8, kernels=self._kernels)
-        else:
-            linear = QuantizedLinear
-        return Placement.on(self._device, linear)
+            return Placement.on(self._device, linear=self._unpacked)
+        if activations != INT8:
+            return Placement.on(self._device, linear=QuantizedLinear)
+        return Placement.on(self._device, linear=partial(in_int8, kernels=self._kernels),
+                            attention=partial(attend_in_int8, kernels=self._kernels))
 
     def _unpacked(self, linear: nn.Linear) -> QuantizedLinear:
         whole = linear.in_features % UNPACKED == 0

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.models.activated_linear import ACTIVATIONS, ActivatedLinear
+from nanovlm_ros.models.attention import Attention
 from nanovlm_ros.models.fill import fill, without_prefix
 from nanovlm_ros.models.placement import Placement, allocate
 from nanovlm_ros.models.weight_files import broken
@@ -85,20 +86,16 @@ class VisionShape:
 class _Layer(nn.Module):
     def __init__(self, shape: VisionShape):
         super().__init__()
-        self.heads = shape.heads
         self.layer_norm1 = nn.LayerNorm(shape.hidden, shape.norm_eps)
         self.qkv = nn.Linear(shape.hidden, 3 * shape.hidden)
+        self.attention = Attention(shape.heads, shape.hidden // shape.heads)
         self.out_proj = nn.Linear(shape.hidden, shape.hidden)
         self.layer_norm2 = nn.LayerNorm(shape.hidden, shape.norm_eps)
         self.fc1 = nn.Linear(shape.hidden, shape.intermediate)
         self.fc2 = ActivatedLinear(shape.activation, shape.intermediate, shape.hidden)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n, tokens, hidden = x.shape
-        qkv = self.qkv(self.layer_norm1(x)).view(n, tokens, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(q, k, v)
-        x = x + self.out_proj(attended.transpose(1, 2).reshape(n, tokens, hidden))
+        x = x + self.out_proj(self.attention(self.qkv(self.layer_norm1(x))))
         return x + self.fc2(self.fc1(self.layer_norm2(x)))
 
 

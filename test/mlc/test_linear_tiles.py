@@ -9,14 +9,14 @@ if not hasattr(tvm, 'compile'):
     pytest.skip('TVM was loaded without its compiler', allow_module_level=True)
 
 from compiled import build, compile_kernel, normal  # noqa: E402
-from tvm.target import codegen  # noqa: E402
+from instructions import runs_here  # noqa: E402
 
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu import dot_int8 as dots  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.linear_tiles import CHUNK, linear_tiles  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.names import FUSED  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.quantize import GATES, quantize_tiles  # noqa: E402
 from nanovlm_ros.mlc.packing import TILE  # noqa: E402
-from nanovlm_ros.mlc.cpu_companion import FUSED  # noqa: E402
 
 ROWS = [1, 4, 5, CHUNK * TILE + 3]      # part of a tile, a whole one, more than a chunk of them
 OUTPUTS, INPUTS = [16, 32, 80], [32, 80]  # an odd strip, half a group
@@ -57,14 +57,6 @@ def words_of(q):
     """(n, k) int8 -> (n / 16, k / 32, 8, 16) int32."""
     n, k = q.shape
     return q.view(np.int32).reshape(n // 16, 16, k // 32, 8).transpose(0, 2, 3, 1)
-
-
-def runs_here(dot):
-    """Whether this machine has the instructions; 512-bit VNNI comes with the 256-bit form."""
-    target = host_target()
-    return codegen.llvm_cpu_has_features(list(dot.instructions.features), target) or (
-        dot is dots.VNNI_256
-        and codegen.llvm_cpu_has_features(['avx512vnni', 'avx512vl'], target))
 
 
 @pytest.mark.parametrize('activation', FUSED)

@@ -12,9 +12,9 @@ from torch import nn
 from vision_parts import llava, llava_checkpoint, llava_next
 
 from nanovlm_ros.engine.build import companion_library
-from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.cpu_companion import CpuCompanion
 from nanovlm_ros.models.activated_linear import ACTIVATIONS, ActivatedLinear
+from nanovlm_ros.models.attention import Attention, Int8Attention, attend_in_int8
 from nanovlm_ros.models.int8_linear import Int8Linear, in_int8
 from nanovlm_ros.models.placement import Placement
 from nanovlm_ros.models.quantized_linear import QuantizedLinear, dequantize, quantize
@@ -24,10 +24,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # activations
 from activations import as_int8  # noqa: E402
 
 
-@pytest.fixture(scope='module')
+@cache
+def kernels():
+    return CpuCompanion(companion_library(lambda *_: None))
+
+
+@pytest.fixture
 def linear():
     """What takes the place of a matrix."""
-    return partial(in_int8, kernels=cache(lambda: CpuCompanion(companion_library(lambda *_: None))))
+    return partial(in_int8, kernels=kernels)
 
 
 def expected(matrix, x, activation=''):
@@ -75,6 +80,8 @@ def test_what_is_of_another_shape_keeps_its_way(linear):
     for inputs, outputs in ((40, 16), (32, 10)):
         assert isinstance(linear(nn.Linear(inputs, outputs)), QuantizedLinear)
     assert isinstance(linear(nn.Linear(48, 16)), Int8Linear)
+    for head_dim, kind in ((12, Attention), (8, Int8Attention)):
+        assert isinstance(attend_in_int8(Attention(4, head_dim), kernels), kind)
     with pytest.raises(RuntimeError):
         linear(nn.Linear(48, 16))(torch.zeros(3, 32))
 
@@ -82,9 +89,10 @@ def test_what_is_of_another_shape_keeps_its_way(linear):
 @pytest.mark.parametrize('model', [llava, llava_next])
 def test_rows_are_those_of_float_but_for_a_hundredth(tmp_path, linear, model):
     made = llava_checkpoint(tmp_path, model())
-    place = Placement(linear=linear)
+    place = Placement(linear=linear, attention=partial(attend_in_int8, kernels=kernels))
     encoders = [VisionEncoder(made), VisionEncoder(made, place)]
-    assert any(isinstance(part, Int8Linear) for part in encoders[1]._tower.modules())
+    kinds = {type(part) for part in encoders[1]._tower.modules()}
+    assert kinds >= {Int8Linear, Int8Attention} and not kinds & {nn.Linear, Attention}
     want, got = (e.encode(e.preprocess(rgb('chelsea.png')), 451, 300) for e in encoders)
     error = (got - want).square().mean().sqrt() / want.std()
     assert 1e-4 < error < 3e-2

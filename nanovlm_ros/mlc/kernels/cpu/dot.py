@@ -31,6 +31,7 @@ class Dot:
 
 
 def llvm_call(name, dtype, *arguments):
+    """Expression for an instruction, by LLVM's name for it."""
     return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *arguments, dtype=dtype)
 
 
@@ -54,7 +55,7 @@ def _in_32_bits(name, width, features, intrinsic):
 
 def _avx2_dot(part, codes, four):
     products = llvm_call('llvm.x86.avx2.pmadd.ub.sw', 'int16x16', _bytes(codes, 8),
-                          _bytes(T.broadcast(four, 8), 8))
+                         _bytes(T.broadcast(four, 8), 8))
     return T.reinterpret('int32x8', _halves(part, 8) + products)
 
 

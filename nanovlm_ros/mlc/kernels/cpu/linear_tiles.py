@@ -19,30 +19,33 @@ CHUNK = 16  # tiles of x that pass a strip of W before the next thread may take 
 
 
 @lru_cache
-def linear_tiles(dot):
-    """Return a PrimFunc over q, W, W's scale, b (n,) float32, y (m, n) float32.
+def product(dot):
+    """Return what adds a tile of x times some rows of W to `total`, for kernels to inline.
 
-    q is what `quantize_tiles` makes; W is int32 (n/16, k/32, 8, 16), four int8 of a row in a word
-    and 16 rows side by side, with a float16 scale (n/16, k/32, 16). `dot` is an instruction set
-    of `kernels.cpu.dot_int8`.
+    `dot` is an instruction set of `kernels.cpu.dot_int8`.
     """
     width = dot.width
     whole = T.ramp(0, 1, width)
 
+    # A call's strips fill whole blocks of 16 rows, or lie in one: said so that TVM sees it.
+    def block(first, strip):
+        return first // LANES + strip * width // LANES
+
+    def lane(first, strip):
+        return first % LANES + strip * width if width < LANES else 0
+
     @T.inline
-    def tile(strips, t, first, q, weight, scale, bias, y, m, groups):
-        # `strips` registers of rows of W from row `first` on, times the rows of tile `t`.
-        with T.sblock('tile'):
+    def add(strips, q, t, weight, scale, first, groups, total):
+        """total[r * strips + s, :] += x W^T: rows r of tile t, rows of W from `first` on.
+
+        `strips` registers of them; q, W and its scale are as in `linear_tiles`.
+        """
+        with T.sblock('product'):
             T.reads()
             T.writes()
-            total = T.sblock_alloc_buffer((TILE * strips, width), 'float32')
             part = T.sblock_alloc_buffer((TILE * strips, width), 'int32')
             codes = T.sblock_alloc_buffer((strips, width), 'int32')
             steps = T.sblock_alloc_buffer((strips, width), 'float32')
-            for r in T.unroll(TILE):
-                for s in T.unroll(strips):
-                    for v in T.vectorized(width):
-                        total[r * strips + s, v] = bias[first + s * width + v]
             for g in T.serial(groups):
                 for r in T.unroll(TILE):
                     for s in T.unroll(strips):
@@ -50,8 +53,7 @@ def linear_tiles(dot):
                 for c in T.unroll(FOURS):
                     for s in T.unroll(strips):
                         codes[s, whole] = dot.codes(weight[
-                            (first + s * width) // LANES, g, c,
-                            T.ramp((first + s * width) % LANES, 1, width)])
+                            block(first, s), g, c, T.ramp(lane(first, s), 1, width)])
                     for r in T.unroll(TILE):
                         for s in T.unroll(strips):
                             part[r * strips + s, whole] = dot.dot(
@@ -59,9 +61,8 @@ def linear_tiles(dot):
                                 q[t, g * TILE + r, c])
                 for s in T.unroll(strips):
                     for v in T.vectorized(width):
-                        steps[s, v] = T.cast(scale[
-                            (first + s * width) // LANES, g, (first + s * width) % LANES + v],
-                            'float32')
+                        steps[s, v] = T.cast(
+                            scale[block(first, s), g, lane(first, s) + v], 'float32')
                 for r in T.unroll(TILE):
                     for s in T.unroll(strips):
                         for v in T.vectorized(width):
@@ -70,6 +71,31 @@ def linear_tiles(dot):
                                 steps[s, v] * T.reinterpret(
                                     'float32', q[t, g * TILE + r, SCALE]),
                                 total[r * strips + s, v])
+
+    return add
+
+
+@lru_cache
+def linear_tiles(dot):
+    """Return a PrimFunc over q, W, W's scale, b (n,) float32, y (m, n) float32.
+
+    q is what `quantize_tiles` makes; W is int32 (n/16, k/32, 8, 16), four int8 of a row in a word
+    and 16 rows side by side, with a float16 scale (n/16, k/32, 16). `dot` is an instruction set
+    of `kernels.cpu.dot_int8`.
+    """
+    width, add = dot.width, product(dot)
+
+    @T.inline
+    def tile(strips, t, first, q, weight, scale, bias, y, m, groups):
+        with T.sblock('tile'):
+            T.reads()
+            T.writes()
+            total = T.sblock_alloc_buffer((TILE * strips, width), 'float32')
+            for r in T.unroll(TILE):
+                for s in T.unroll(strips):
+                    for v in T.vectorized(width):
+                        total[r * strips + s, v] = bias[first + s * width + v]
+            add(strips, q, t, weight, scale, first, groups, total)
             for r in T.unroll(TILE):
                 if t * TILE + r < m:
                     for s in T.unroll(strips):
@@ -87,15 +113,15 @@ def linear_tiles(dot):
         scale = T.match_buffer(scale_, (blocks, groups, LANES), 'float16')
         bias = T.match_buffer(bias_, (n,), 'float32')
         y = T.match_buffer(y_, (m, n), 'float32')
-        chunks = T.meta_var((tiles + CHUNK - 1) // CHUNK)
+        chunks: T.let = (tiles + CHUNK - 1) // CHUNK
         # Those that share rows of W come one after the other: these stay near the processor.
         for task in T.parallel((n + STRIPS * width - 1) // (STRIPS * width) * chunks):
-            for i in T.serial(T.min(T.int64(CHUNK), tiles - task % chunks * CHUNK)):
-                if task // chunks * STRIPS * width + STRIPS * width <= n:
-                    tile(STRIPS, task % chunks * CHUNK + i, task // chunks * STRIPS * width,
-                         q, weight, scale, bias, y, m, groups)
+            first: T.let = task // chunks * (STRIPS * width)
+            start: T.let = task % chunks * CHUNK
+            for i in T.serial(T.min(T.int64(CHUNK), tiles - start)):
+                if first + STRIPS * width <= n:
+                    tile(STRIPS, start + i, first, q, weight, scale, bias, y, m, groups)
                 else:  # n is a multiple of 16: an odd strip is left over where it has 16 lanes
-                    tile(1, task % chunks * CHUNK + i, task // chunks * STRIPS * width,
-                         q, weight, scale, bias, y, m, groups)
+                    tile(1, start + i, first, q, weight, scale, bias, y, m, groups)
 
     return kernel

@@ -80,7 +80,7 @@ def transpose(to, start, x, first, stride):
                 to[start + j * LANES + v] = row[j * LANES + v]
 
 
-def _half(x, lanes, upper):
+def half(x, lanes, upper):
     """Expression for a half of x[0:lanes], taken in a register: LLVM reads it badly from memory."""
     first = lanes // 2 * upper
     return T.Shuffle([x[T.ramp(0, 1, lanes)]], list(range(first, first + lanes // 2)))
@@ -93,15 +93,15 @@ def _lane(x, lanes, lane):
 @T.inline
 def fold(x):
     """x[0] = sum of x[0:16], by halves."""
-    x[T.ramp(0, 1, 8)] = _half(x, 16, 0) + _half(x, 16, 1)
-    x[T.ramp(0, 1, 4)] = _half(x, 8, 0) + _half(x, 8, 1)
+    x[T.ramp(0, 1, 8)] = half(x, 16, 0) + half(x, 16, 1)
+    x[T.ramp(0, 1, 4)] = half(x, 8, 0) + half(x, 8, 1)
     x[0] = (_lane(x, 4, 0) + _lane(x, 4, 1)) + (_lane(x, 4, 2) + _lane(x, 4, 3))
 
 
 @T.inline
 def fold_max(x, scratch):
     """scratch[0] = maximum of x[0:16], by halves; scratch is 8 floats."""
-    scratch[T.ramp(0, 1, 8)] = T.max(_half(x, 16, 0), _half(x, 16, 1))
-    scratch[T.ramp(0, 1, 4)] = T.max(_half(scratch, 8, 0), _half(scratch, 8, 1))
+    scratch[T.ramp(0, 1, 8)] = T.max(half(x, 16, 0), half(x, 16, 1))
+    scratch[T.ramp(0, 1, 4)] = T.max(half(scratch, 8, 0), half(scratch, 8, 1))
     scratch[0] = T.max(T.max(_lane(scratch, 4, 0), _lane(scratch, 4, 1)),
                        T.max(_lane(scratch, 4, 2), _lane(scratch, 4, 3)))
