@@ -34,7 +34,8 @@ def add_model_arguments(parser) -> None:
     parser.add_argument('--quantization', default='q4f16_1', choices=QUANTIZATIONS,
                         help='how weights are stored (default: %(default)s)')
     parser.add_argument('--activations', default=INT8, choices=ACTIVATIONS,
-                        help='what 4-bit weights multiply with on a CPU (default: %(default)s)')
+                        help='what weights of 4 and 8 bits multiply with on a CPU '
+                             '(default: %(default)s)')
     parser.add_argument('--context-length', '--max-context-len', type=int, default=0,
                         metavar='TOKENS',
                         help='of prompt and answer (default: as the model was trained)')

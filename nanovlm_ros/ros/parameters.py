@@ -88,8 +88,8 @@ TABLE = (
         'CPU.', choices=DEVICES),
     Row('quantization', 'q4f16_1', 'How the language model\'s weights are stored.',
         choices=tuple(QUANTIZATIONS)),
-    Row('activations', INT8, 'What 4-bit weights multiply with on a CPU: int8 is faster, float32 '
-        'exact.', choices=ACTIVATIONS),
+    Row('activations', INT8, 'What weights of 4 and 8 bits multiply with on a CPU: int8 is faster, '
+        'float32 exact.', choices=ACTIVATIONS),
     Row('context_length', 0, 'Tokens of prompt and answer; 0: as the model was trained.',
         0, 1 << 20),
     Row('max_sequences', 4, 'Requests that are answered together.', 1, 64),

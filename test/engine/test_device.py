@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nanovlm_ros.engine import device, loader
+from nanovlm_ros.engine import companion, device, loader
 from nanovlm_ros.engine.device import choose_device
+from nanovlm_ros.engine.sampler import sample_rows
 from nanovlm_ros.mlc.cuda import runtime
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
 from nanovlm_ros.mlc.target import Target
@@ -149,8 +150,8 @@ def test_the_library_is_made_for_the_device_of_the_shape(gpu, monkeypatch):
     class Parts:
         """What a model is made of, but for the decoder."""
 
-        def __init__(self, checkpoint, device, decoder, context, template):
-            self.device, self.decoder = device, decoder()
+        def __init__(self, checkpoint, place, decoder, context, template, sample):
+            self.device, self.decoder, self.sample = place.device, decoder(), sample
 
         def warm_up(self):
             pass
@@ -158,6 +159,9 @@ def test_the_library_is_made_for_the_device_of_the_shape(gpu, monkeypatch):
     monkeypatch.setattr(model, 'VisionLanguageModel', Parts)
     monkeypatch.setattr(memory, 'check_memory', lambda *_: None)
     monkeypatch.setattr(build, 'library', lambda shape, progress, target: target)
+    monkeypatch.setattr(companion, '_open', lambda device, library: SimpleNamespace(
+        sample=None, unpack=None))
+    monkeypatch.setattr(companion, 'companion_library', lambda progress, target: target)
     monkeypatch.setattr(language_model, 'open_language_model',
                         lambda shape, library, weights, **options: (library, weights, options))
     gpu()
@@ -168,8 +172,9 @@ def test_the_library_is_made_for_the_device_of_the_shape(gpu, monkeypatch):
             ('cpu', Target.parse('cpu'), torch.device('cpu')),
             ('cuda', Target.here('cuda'), torch.device('cuda', 0))):
         shape = checkpoint.shape(QUANTIZATIONS['q4f16_1']).on(name)
-        made = loader.assemble(checkpoint, shape, lambda: 'weights', context=100, max_sequences=2)
+        made = loader.assemble(checkpoint, shape, lambda: 'weights', context=100, slots=300)
         assert made.device == torchs
+        assert (made.sample is sample_rows) == (name == 'cpu')
         assert made.decoder == (target, 'weights', {
             'rope_theta': checkpoint.rope_theta, 'positions': 100, 'slots': 300})
     assert Target.here('cuda').arch == 'sm_87'
