@@ -77,7 +77,7 @@ class FakeModel:
                  logits: Callable = None):
         self.tokenizer = FakeTokenizer()
         self.context_length, self.max_images = context_length, max_images
-        self.cache_rows = 2 * context_length
+        self.cache_rows = 99 * context_length
         self.prefill_chunk = 128
         self.reply, self.before, self.logits = reply, before, logits
         self.token_seconds = token_seconds

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each quantisation does to the logits, against float32 weights in the same engine.
 
-With 4-bit weights the activations are float32 or int8.
+With 4-bit weights the activations are float32 or int8, and vision is in float or in int8.
 
     python -m training.quantization_error [--model FOLDER] [--prompts 40] [--tokens 32]
 
@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 
 from nanovlm_ros.engine.loader import load
 from nanovlm_ros.engine.model import VisionLanguageModel
 from nanovlm_ros.mlc.packing import QUANTIZATIONS
-from nanovlm_ros.mlc.shape import ACTIVATIONS, FLOAT32
+from nanovlm_ros.mlc.shape import ACTIVATIONS, FLOAT32, INT8
 from nanovlm_ros.models.prompt import Turn
 from nanovlm_ros.types import Frame
 from training.evaluate import held_out
 
-REFERENCE = 'q0f32'
+REFERENCE, FLOAT = 'q0f32', 'float'
 
 
 @dataclass
@@ -80,21 +80,24 @@ def questions(prompts: int) -> list[Turn]:
 
 def compare(model: str, prompts: int,
             tokens: int) -> tuple[dict[str, Difference], np.ndarray]:
-    """Differences by quantisation and activations, and the logits of the reference."""
+    """Differences by how a model is loaded, and the logits of the reference."""
     turns = questions(prompts)
-    answers, expected = _logits(model, REFERENCE, FLOAT32, turns, [None] * len(turns), tokens)
+    answers, expected = _logits(
+        model, (REFERENCE, FLOAT32, FLOAT), turns, [None] * len(turns), tokens)
     differences = {}
     for q in QUANTIZATIONS.values():
-        for activations in ACTIVATIONS if q.quantized else (FLOAT32,):
-            if q.name != REFERENCE:
-                logits = _logits(model, q.name, activations, turns, answers, tokens)[1]
-                differences[f'{q.name}, {activations}'] = Difference.between(logits, expected)
+        kinds = product(ACTIVATIONS, (FLOAT, INT8)) if q.quantized else [(FLOAT32, FLOAT)]
+        for kind in kinds if q.name != REFERENCE else ():
+            logits = _logits(model, (q.name, *kind), turns, answers, tokens)[1]
+            differences[', '.join((q.name, *kind))] = Difference.between(logits, expected)
     return differences, expected
 
 
-def _logits(folder: str, quantization: str, activations: str, turns: list[Turn], answers: list,
+def _logits(folder: str, kind: tuple[str, str, str], turns: list[Turn], answers: list,
             tokens: int):
-    model = load(folder, quantization=quantization, activations=activations)
+    quantization, activations, vision = kind
+    model = load(folder, quantization=quantization, activations=activations,
+                 vision_weights=vision)
     said = [read(model, turn, answer, tokens) for turn, answer in zip(turns, answers)]
     model.close()
     return [answer for answer, _ in said], np.concatenate([rows for _, rows in said])
@@ -103,7 +106,7 @@ def _logits(folder: str, quantization: str, activations: str, turns: list[Turn],
 def table(differences: dict[str, Difference]) -> str:
     """The differences in Markdown."""
     lines = [
-        '| weights, activations | max abs | mean abs | mean KL [nats] | max KL [nats] '
+        '| weights, activations, vision | max abs | mean abs | mean KL [nats] | max KL [nats] '
         '| top-1 [%] |',
         '|---|---|---|---|---|---|']
     lines += [f'| {name} | {d.max_abs:.4f} | {d.mean_abs:.5f} | {d.mean_kl:.2e} | {d.max_kl:.2e} '

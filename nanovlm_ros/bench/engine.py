@@ -35,8 +35,8 @@ def measure_engine(load: Callable, repeat: int, brief: bool, look: Callable[[], 
                    ) -> Dict[str, Any]:
     """Return what loading took [s] and what the parts and whole answers take.
 
-    `load` makes the model, on the executor's thread; `brief` leaves out all but loading and
-    vision. `look` is called where more memory may be in use than before.
+    `load` makes the model, on the executor's thread; its context is filled once. `brief` leaves
+    out all but that and vision. `look` is called where more memory may be in use than before.
     """
     found: Dict[str, Any] = {}
 

@@ -73,6 +73,8 @@ def _head(subject: Subject) -> Dict[str, Any]:
         'name': subject.checkpoint.name, 'weights': subject.weights,
         'quantization': shape.quantization.name, 'device': shape.device,
         'context': subject.context, 'max_sequences': subject.max_sequences,
+        'kv_cache_tokens': subject.slots,
+        'vision_weights': 'int8' if subject.place.linear else 'float',
         'shape': shape.to_json(), **({'compile_s': round(compiled, 1)} if compiled > 1 else {})}
 
 

@@ -106,8 +106,8 @@ def _model(model: Dict[str, Any]) -> str:
             line += [_value(theirs), _ratio(theirs, entry)]
         lines.append(line)
     title = (f'{model["name"]}, {model["quantization"]}, {model["weights"]} weights, '
-             f'{model["device"]}, {_activations(model)}context {model["context"]}, '
-             f'{model["max_sequences"]} sequence{"s" * (model["max_sequences"] != 1)}')
+             f'{model["device"]}, {_activations(model)}vision in {model["vision_weights"]}, '
+             f'context {model["context"]}, {model["kv_cache_tokens"]} tokens of KV cache')
     return '\n'.join([title, columns(lines), *_sentences(model)])
 
 

@@ -14,37 +14,33 @@ MIB = 1 << 20
 
 
 class UsedMemory:
-    """The most that was found in use; every `look` may find more.
+    """The most that was in use; every `look` may find more of the GPU's.
 
     The GPU's is what it has less of, the driver's context and what torch keeps for later
-    included; it is right where nobody else uses the GPU meanwhile.
+    included; it is right where nobody else uses the GPU meanwhile. The host's peak the system
+    keeps, loading and converting included.
     """
 
     def __init__(self, device: str):
-        self._cuda, self._most = device == 'cuda', {}
+        self._cuda, self._gpu = device == 'cuda', 0
 
     def look(self) -> None:
         """Note what is in use now."""
-        found = self._now()
-        if found['in_all_mib'] >= self._most.get('in_all_mib', 0):
-            self._most = found
+        if self._cuda:
+            free, total = torch.cuda.mem_get_info()
+            self._gpu = max(self._gpu, total - free)
 
     def read(self) -> Dict[str, float]:
-        """Return what was found when most was in use [MiB], and the process's peak.
+        """Return peaks [MiB], and how much of the resident memory is pages of files.
 
         `in_all` is what a robot lacks whose GPU shares its memory: the GPU's, and of the host's
         what is resident, but for pages of files.
         """
-        return {**self._most, 'resident_peak_mib': _mib(_status()['VmHWM'])}
-
-    def _now(self) -> Dict[str, float]:
-        resident, files, gpu = _status()['VmRSS'], files_resident(), 0
-        found = {'resident_mib': _mib(resident), 'files_of_that_mib': _mib(files)}
-        if self._cuda:
-            free, total = torch.cuda.mem_get_info()
-            gpu = total - free
-            found['gpu_mib'] = _mib(gpu)
-        return {**found, 'in_all_mib': _mib(resident - files + gpu)}
+        self.look()
+        resident, files = _status()['VmHWM'], files_resident()
+        return {'resident_mib': _mib(resident), 'files_of_that_mib': _mib(files),
+                **({'gpu_mib': _mib(self._gpu)} if self._cuda else {}),
+                'in_all_mib': _mib(resident - files + self._gpu)}
 
 
 def _status() -> Dict[str, int]:

@@ -28,7 +28,8 @@ def add_arguments(parser) -> None:
     parser.add_argument('--fits', type=_positive_float, default=0.0, metavar='GB',
                         help='say whether all of it fits in so much memory')
     parser.add_argument('--brief', action='store_true',
-                        help='load, memory, vision, prefill and decode alone')
+                        help='load, memory with the fullest context, vision, prefill and decode '
+                             'alone')
     parser.add_argument('--sharing', action='store_true',
                         help='also measure windows, eight prompts on a frame, a query amid a live '
                              'answer')
@@ -37,7 +38,8 @@ def add_arguments(parser) -> None:
     parser.add_argument('--repeat', type=_positive, default=20, metavar='N',
                         help='runs of each; slow ones are fewer (default: %(default)s)')
     parser.add_argument('--max-sequences', type=_positive, default=1, metavar='N',
-                        help='that the KV cache has room for (default: %(default)s)')
+                        help='that the KV cache has room for, where --kv-cache-tokens does not say '
+                             '(default: %(default)s)')
     parser.add_argument('--threads', type=_positive, metavar='N',
                         help="of the CPU, for all that is compared (default: each one's own)")
     parser.add_argument('--output', type=Path, metavar='FILE', help='also write JSON here')

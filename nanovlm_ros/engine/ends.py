@@ -23,5 +23,5 @@ def end_of(error: BaseException) -> End:
     if type(error).__name__ == 'OutOfMemoryError':  # torch's, of a GPU; torch need not be here
         return ERROR, ErrorCode.OUT_OF_MEMORY, (
             'The GPU has too little memory for this request: ask about less, lower '
-            f'context_length or max_sequences, or end other programs. ({error})')
+            f'kv_cache_tokens, context_length or max_sequences, or end other programs. ({error})')
     return ERROR, ErrorCode.MODEL_ERROR, f'{type(error).__name__}: {error}'

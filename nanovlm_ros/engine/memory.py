@@ -64,7 +64,7 @@ class Needed(NamedTuple):
 
 
 def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int,
-           place: Placement = Placement()) -> Needed:
+           place: Placement) -> Needed:
     """Return what a model with a KV cache of so many rows will take.
 
     `place` is that of vision; of a checkpoint without a tower nothing is for vision and images.

@@ -299,7 +299,8 @@ class VisionLanguageModel:
                 if not (self._evict() or self._windows.forget(spare)):
                     raise NanoVlmError(
                         ErrorCode.OUT_OF_MEMORY,
-                        f'{error} Ask less at a time, or raise kv_cache_tokens.') from error
+                        f'{error} Ask less at a time, or set kv_cache_tokens to more than '
+                        f'{self.cache_rows}.') from error
 
     def _evict(self) -> bool:
         sequence = self._prefixes.evict()

@@ -88,6 +88,12 @@ class Request:
         prompt = self.query.prompt.strip()
         return f'{prompt} {self.schema.instruction()}' if self.schema else prompt
 
+    @property
+    def most_rows(self) -> int:
+        """Rows of the KV cache that it may come to have."""
+        assert self.prompt is not None, 'prepare() comes first'
+        return self.prompt.n_tokens + self.completion_tokens + self.budget
+
     def due(self) -> Optional[End]:
         """Return how it must end now because it was canceled or is late, else None."""
         if self.canceled:

@@ -163,9 +163,9 @@ class Scheduler:
         return work
 
     def _open(self, request: Request) -> bool:
-        """Give a prompt its sequence, unless an image is missing or waiting saves rows."""
+        """Give a prompt its sequence, unless an image is missing or it waits for rows."""
         asked = request.prompt, request.query.generation
-        if self._model.unseen(*asked) or not self._model.can_open(*asked):
+        if self._model.unseen(*asked) or self._waits_for_rows(request):
             return False
         try:
             with self._meter.step(request.seconds, 'prefill'):
@@ -265,9 +265,14 @@ class Scheduler:
         return waiting
 
     def _waits_for_rows(self, request: Request) -> bool:
+        """Tell that a prompt will share rows that are not there yet, or that others have its rows.
+        """
         asked = request.prompt, request.query.generation
-        return (request.sequence is None and not self._model.unseen(*asked)
-                and not self._model.can_open(*asked))
+        if request.sequence is not None or self._model.unseen(*asked):
+            return False
+        holders = [other for other in self.running if other.sequence is not None]
+        rows = sum(other.most_rows for other in (*holders, request))
+        return not self._model.can_open(*asked) or bool(holders) and rows > self._model.cache_rows
 
     def _take_token(self, request: Request, token: int) -> None:
         try:

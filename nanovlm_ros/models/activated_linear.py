@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-ACTIVATIONS = {
+FUNCTIONS = {
     '': lambda x: x,
     'gelu_pytorch_tanh': lambda x: functional.gelu(x, approximate='tanh'),
     'gelu': functional.gelu,
@@ -14,7 +14,7 @@ ACTIVATIONS = {
 
 
 class ActivatedLinear(nn.Linear):
-    """y = act(x) W^T + b; `activation` is one of ACTIVATIONS, by transformers' names."""
+    """y = act(x) W^T + b; `activation` is one of FUNCTIONS, by transformers' names."""
 
     def __init__(self, activation: str, inputs: int, outputs: int):
         super().__init__(inputs, outputs)
@@ -22,7 +22,7 @@ class ActivatedLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., inputs) -> (..., outputs)."""
-        return super().forward(ACTIVATIONS[self.activation](x))
+        return super().forward(FUNCTIONS[self.activation](x))
 
 
 def activation_of(linear: nn.Linear) -> str:

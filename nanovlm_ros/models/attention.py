@@ -19,6 +19,7 @@ class Attention(nn.Module):
         self.heads, self.head_dim = heads, head_dim
 
     def forward(self, qkv: torch.Tensor) -> torch.Tensor:
+        """Attend within each image."""
         n, tokens, _ = qkv.shape
         q, k, v = qkv.view(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v)
@@ -33,6 +34,7 @@ class Int8Attention(nn.Module):
         self._heads, self._kernels = attention.heads, kernels
 
     def forward(self, qkv: torch.Tensor) -> torch.Tensor:
+        """Attend within each image."""
         return self._kernels.attention(qkv, self._heads)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from nanovlm_ros.mlc.cpu_companion import CpuCompanion, PackedMatrix, pack
 from nanovlm_ros.mlc.kernels.cpu.names import FUSED
 from nanovlm_ros.mlc.packing import LANES
-from nanovlm_ros.models.activated_linear import ACTIVATIONS, activation_of
+from nanovlm_ros.models.activated_linear import FUNCTIONS, activation_of
 from nanovlm_ros.models.quantized_linear import QuantizedLinear, quantize
 
 
@@ -24,7 +24,7 @@ class Int8Linear(nn.Module):
         self._kernels, self._inputs = kernels, linear.in_features
         activation = activation_of(linear)
         self._fused = activation if activation in FUSED else ''
-        self._activate = ACTIVATIONS['' if self._fused else activation]
+        self._activate = FUNCTIONS['' if self._fused else activation]
         bias = linear.bias if linear.bias is not None else torch.zeros(linear.out_features)
         for name, part in pack(*quantize(linear.weight), bias.detach())._asdict().items():
             self.register_buffer(name, part)

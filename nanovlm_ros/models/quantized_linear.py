@@ -8,13 +8,13 @@ from torch import nn
 from torch.nn import functional
 
 from nanovlm_ros.mlc.packing import GROUP
-from nanovlm_ros.models.activated_linear import ACTIVATIONS, activation_of
+from nanovlm_ros.models.activated_linear import FUNCTIONS, activation_of
 
 LARGEST = 127
 SCALE = torch.float16
 ROWS = 256  # of a matrix that are quantised at once
 
-# (q, scale, inputs) -> W (outputs, inputs) in the type of the bias.
+# (q, scale, inputs) -> W (outputs, inputs) in the type of x.
 Unpack = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
@@ -29,13 +29,13 @@ class QuantizedLinear(nn.Module):
         """`unpack` may write W out faster than torch can."""
         super().__init__()
         self._inputs, self.bias, self._unpack = linear.in_features, linear.bias, unpack
-        self._activate = ACTIVATIONS[activation_of(linear)]
+        self._activate = FUNCTIONS[activation_of(linear)]
         weight, scale = quantize(linear.weight)
         self.register_buffer('weight', weight)
         self.register_buffer('scale', scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (..., inputs) -> (..., outputs), both of the type of the bias."""
+        """x (..., inputs) -> (..., outputs), of the type of x."""
         if self._unpack is not None:
             weight = self._unpack(self.weight, self.scale, self._inputs)
         else:

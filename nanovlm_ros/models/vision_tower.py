@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nanovlm_ros.models.activated_linear import ACTIVATIONS, ActivatedLinear
+from nanovlm_ros.models.activated_linear import FUNCTIONS, ActivatedLinear
 from nanovlm_ros.models.attention import Attention
 from nanovlm_ros.models.fill import fill, without_prefix
 from nanovlm_ros.models.placement import Placement, allocate
@@ -59,9 +59,9 @@ class VisionShape:
             if type(value) is not type(default) or not isinstance(value, str) and value <= 0:
                 raise broken(f'The vision tower has {name} {value!r}; a positive '
                              f'{type(default).__name__} is needed.')
-        if values['hidden_act'] not in ACTIVATIONS:
+        if values['hidden_act'] not in FUNCTIONS:
             raise broken(f'The vision tower uses {values["hidden_act"]!r}; '
-                         f'supported: {", ".join(filter(None, ACTIVATIONS))}.')
+                         f'supported: {", ".join(filter(None, FUNCTIONS))}.')
         if values['hidden_size'] % values['num_attention_heads']:
             raise broken(f'The vision tower has hidden_size {values["hidden_size"]}, which its '
                          f'{values["num_attention_heads"]} attention heads cannot share evenly.')

@@ -36,12 +36,19 @@ def check_windows(parameters: Parameters, model, log) -> None:
             f'embeddings of {model.max_frames} are kept; set window.frames lower, or window.mode '
             'to rolling.')
     held = 2 * rows * cameras  # a window has two generations
+    if parameters['window.mode'] == 'rolling' and 2 * rows > model.cache_rows:
+        raise NanoVlmError(
+            ErrorCode.INVALID_REQUEST,
+            f'A rolling window of {frames} frames takes up to {2 * rows} rows of the KV cache, '
+            f'which has {model.cache_rows}; set window.frames lower, kv_cache_tokens to '
+            f'{2 * rows + model.context_length}, or window.mode to exact.')
     room = model.cache_rows - model.context_length  # of which questions take one
     if parameters['window.mode'] == 'rolling' and held > room:
         log.warning(
             f'The windows of {cameras} cameras take up to {held} rows of the KV cache, beside '
             f'which {room} are for questions: they will give way to each other and be computed '
-            'anew. Set window.frames lower, or kv_cache_tokens higher.')
+            'anew. Set window.frames lower, or kv_cache_tokens to '
+            f'{held + model.context_length}.')
 
 
 class Windows:

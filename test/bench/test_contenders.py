@@ -117,7 +117,7 @@ def test_a_peer_that_does_not_fit_is_left_out_with_a_note(monkeypatch):
 def test_memory_of_a_gpu_is_the_most_that_it_has_less_of(monkeypatch):
     monkeypatch.setattr(torch, 'cuda', SimpleNamespace(
         mem_get_info=lambda: (free.pop(0), 8 << 30)))
-    free = [5 << 30, 3 << 30, 6 << 30]
+    free = [5 << 30, 3 << 30, 6 << 30, 6 << 30]
     used = UsedMemory('cuda')
     for _ in range(3):
         used.look()

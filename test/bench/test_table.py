@@ -17,7 +17,8 @@ NUMERICS = {'layers': 2, 'largest_error': 0.1, 'largest_error_torch_float16': 0.
 def model(name='VILA', rows=256, **more):
     return {
         'name': name, 'quantization': 'q4f16_1', 'weights': 'random', 'device': 'cuda',
-        'context': 1024, 'max_sequences': 1, 'load_s': 3.5, 'notes': [],
+        'context': 1024, 'kv_cache_tokens': 2048, 'vision_weights': 'int8', 'load_s': 3.5,
+        'notes': [],
         'measured': {'vision': entry(7.5), f'prefill_{rows}': entry(16.0),
                      f'decode_{rows}': entry(2.0), f'batch_4_{rows}': entry(4.0)},
         'memory': {'told_mib': 2000.0, 'gpu_mib': 1900.5, 'resident_mib': 900.0,
@@ -77,7 +78,7 @@ def test_activations_are_named_where_there_is_a_choice(device, quantization, sai
     text = render(result(model(
         device=device, quantization=quantization, numerics=NUMERICS,
         shape={'activations': 'int8'})))
-    assert f'{device}, {said}context 1024, 1 sequence\n' in text
+    assert f'{device}, {said}vision in int8, context 1024, 2048 tokens of KV cache\n' in text
     assert f'numerics, {said}2 layers' in text
 
 
@@ -88,9 +89,9 @@ def test_what_else_was_measured_follows():
 
 @pytest.mark.parametrize('count, said', [(1, '1 sequence'), (4, '4 sequences')])
 def test_one_sequence_is_no_plural(count, said):
-    text = render(result(model(max_sequences=count, measured={
+    text = render(result(model(measured={
         'decode_256': entry(2.0), f'batch_{count}_256': entry(4.0)})))
-    assert f'context 1024, {said}\n' in text and f'decode {said}, context 256' in text
+    assert f'decode {said}, context 256' in text
 
 
 def test_columns_stand_below_each_other_and_sentences_widen_none():

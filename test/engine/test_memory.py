@@ -49,7 +49,7 @@ def test_seven_billion_parameters_are_seven():
 def test_weights_and_cache_of_a_model_of_full_size(
         name, numbers, row, quantization, matrix, vector):
     checkpoint = full_size(name)
-    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS[quantization]), 5000)
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS[quantization]), 5000, Placement())
     assert wanted.weights == matrix * numbers[0] + vector * numbers[1]
     assert wanted.row == row * (2 if 'f16' in quantization else 4) and wanted.slots == 5000
 
@@ -58,7 +58,7 @@ def test_a_tied_head_is_a_copy():
     checkpoint = full_size('VILA1.5-3b')
     tied = replace(checkpoint, llm={**checkpoint.llm, 'tie_word_embeddings': True})
     shape = checkpoint.shape(QUANTIZATIONS['q4f16_1'])
-    assert needed(tied, shape, 9) == needed(checkpoint, shape, 9)
+    assert needed(tied, shape, 9, Placement()) == needed(checkpoint, shape, 9, Placement())
 
 
 @pytest.mark.parametrize('name, numbers', [
@@ -66,8 +66,19 @@ def test_a_tied_head_is_a_copy():
     ('VILA1.5-3b', SIGLIP_SO400M + 2 * 4608 + 4608 * 2560 + 2560 + 2560 ** 2 + 2560)])
 def test_the_tower_and_the_projector_count_as_far_as_they_are_loaded(name, numbers):
     checkpoint = full_size(name)
-    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 0)
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 0, Placement())
     assert wanted.vision == 4 * numbers
+
+
+@pytest.mark.parametrize('device, size', [('cpu', 4), ('cuda', 2)])
+def test_in_int8_a_matrix_counts_34_bytes_for_32_inputs_the_last_ones_too(device, size):
+    checkpoint = full_size('VILA1.5-3b')
+    place = Placement.on(torch.device(device), linear=lambda matrix: matrix)
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 0, place)
+    matrices = 26 * (4 * 1152 ** 2 + 2 * 1152 * 4304) + 2560 * (4608 + 2560)
+    groups = 26 * (4 * 1152 * 36 + 4304 * 36 + 1152 * 135) + 2560 * (144 + 80)
+    others = SIGLIP_SO400M + 2 * 4608 + 2 * 2560 + 2560 * (4608 + 2560) - matrices
+    assert wanted.vision == 34 * groups + size * others
 
 
 def test_llava_7b_is_told_in_words(caplog, monkeypatch):
@@ -75,7 +86,7 @@ def test_llava_7b_is_told_in_words(caplog, monkeypatch):
     checkpoint = full_size('llava-v1.5-7b')
     with caplog.at_level(logging.INFO):
         check_memory('llava-v1.5-7b', needed(
-            checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096))
+            checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096, Placement()))
     said = caplog.messages[0]
     # 6.74e9 x 0.5625 bytes; 512 KiB a token; 312 million numbers of float32.
     assert '3.53 GiB of weights' in said and '2.00 GiB of KV cache (4096 tokens' in said
@@ -89,7 +100,7 @@ def test_the_images_that_are_kept_count_by_the_largest():
     tiles = {'image_aspect_ratio': 'anyres', 'mm_patch_merge_type': 'spatial_unpad',
              'image_grid_pinpoints': [[336, 672], [672, 672], [1008, 336]]}
     checkpoint = replace(full_size('llava-v1.5-7b'), config=tiles)
-    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 1)
+    wanted = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 1, Placement())
     assert wanted.images == 8 * (24 * 24 + 48 * 49) * 4096 * 4
 
 
@@ -159,7 +170,7 @@ def fake_gpu(monkeypatch, free, integrated=False):
     ('Obsidian-3B-V0.5', 2 * 6912 * 2560)])
 def test_on_a_gpu_vision_counts_half_and_a_prompt_unpacks_the_largest_matrix(name, numbers):
     checkpoint = full_size(name)
-    cpu = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096)
+    cpu = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096, Placement())
     gpu = on_gpu(checkpoint)
     assert 2 * gpu.vision == cpu.vision and gpu.unpacked == 2 * numbers and not cpu.unpacked
     assert (gpu.weights, gpu.row, gpu.slots, 2 * gpu.images) == cpu[:3] + (cpu.images,)
@@ -171,7 +182,7 @@ def test_a_small_model_too_has_a_cache_of_float16_on_a_gpu():
     small = replace(checkpoint, llm={**checkpoint.llm, 'hidden_size': 512,
                                      'num_attention_heads': 4, 'num_key_value_heads': 4})
     assert on_gpu(small).row * 2 == needed(
-        small, small.shape(QUANTIZATIONS['q4f16_1']), 1).row
+        small, small.shape(QUANTIZATIONS['q4f16_1']), 1, Placement()).row
 
 
 def test_a_model_for_the_gpu_is_measured_against_the_gpu_alone(monkeypatch, caplog):

@@ -165,3 +165,17 @@ def test_a_prefix_from_the_cache_changes_no_logits(pair):
         np.testing.assert_allclose(logits, expected[0], atol=SAME[name[1]])
         model.release(sequence, keep=True)
     model.reset()
+
+
+def test_the_default_is_near_the_reference():
+    """4-bit weights, with int8 in the language model and in vision."""
+    model, reference = load(max_sequences=1), Reference(QUANTIZATIONS['q4f16_1'], INT8)
+    frames = tuple(Frame.from_rgb(picture(seed)) for seed in range(2))
+    prompt = model.tokenize([Turn('Describe the scene.', frames)])
+    tokens, ours = generate(model, prompt)
+    theirs = reference.logits(prompt.segments, tokens)[:, :model.vocab_size]
+    assert tokens == theirs[:-1].argmax(1).tolist()
+    difference = np.abs(ours - theirs)
+    print(f'\ndefault: |d logits| max {difference.max():.2f}, mean {difference.mean():.3f}')
+    assert difference.max() < 1 and difference.mean() < 0.1
+    model.close()

@@ -98,3 +98,20 @@ def test_all_of_vision_compiles_for_arm(features, instruction):
         'kind': 'llvm', 'mtriple': 'aarch64-linux-gnu', 'mattr': features})
     assembly = compiling.compile_companion('cpu', target).mod.inspect_source('s')
     assert f' {instruction} ' in assembly.replace('\t', ' ')
+
+
+@pytest.mark.parametrize('part', ['q', 'k', 'v'])
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('everywhere', [False, True])
+def test_what_is_no_number_does_not_become_one(kernels, part, value, everywhere):
+    """Where attention in float is not finite, it is not: damaged weights are to be found out."""
+    m, d = 40, 16
+    qkv = torch.from_numpy(np.random.default_rng(0).normal(size=(1, m, 3, HEADS, d)).astype(
+        np.float32))
+    qkv[0, slice(None) if everywhere else 7, 'qkv'.index(part), 1, 3] = value
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    want = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    got = kernels.attention(qkv.flatten(2), HEADS)
+    odd = ~torch.isfinite(want)
+    assert odd.any() and not torch.isfinite(got[odd]).any()
+    assert torch.isfinite(got[..., :d]).all(), 'the other head'

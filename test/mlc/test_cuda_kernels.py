@@ -74,19 +74,14 @@ def test_a_lane_finds_the_weights_of_its_rows_and_columns(group, weights):
     assert not filling.any()
 
 
-def causal_of_cpu(query, key, value):
-    rows, length = query.shape[2], key.shape[2]
-    seen = torch.ones(rows, length, dtype=torch.bool).tril(length - rows)
-    return torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, seen, enable_gqa=True)
-
-
 @pytest.mark.parametrize('heads, kv_heads', [(4, 4), (8, 2)])
-@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='this machine has no GPU'))])
-def test_attention_of_ragged_batches_is_causal(monkeypatch, heads, kv_heads, device):
-    if device == 'cpu':
-        monkeypatch.setattr(torch_functions, '_causal', causal_of_cpu)
+@pytest.mark.parametrize('device, flash', [
+    ('cpu', False), *(pytest.param('cuda', flash, marks=pytest.mark.skipif(
+        not torch.cuda.is_available(), reason='this machine has no GPU'))
+        for flash in (True, False))])
+def test_attention_of_ragged_batches_is_causal(monkeypatch, heads, kv_heads, device, flash):
+    if not flash:
+        monkeypatch.setattr(torch_functions, 'is_flash_attention_available', lambda: False)
     kind = {'device': device, 'dtype': torch.float32 if device == 'cpu' else torch.float16}
     generator = torch.Generator().manual_seed(0)
 

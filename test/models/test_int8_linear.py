@@ -13,7 +13,7 @@ from vision_parts import llava, llava_checkpoint, llava_next
 
 from nanovlm_ros.engine.build import companion_library
 from nanovlm_ros.mlc.cpu_companion import CpuCompanion
-from nanovlm_ros.models.activated_linear import ACTIVATIONS, ActivatedLinear
+from nanovlm_ros.models.activated_linear import FUNCTIONS, ActivatedLinear
 from nanovlm_ros.models.attention import Attention, Int8Attention, attend_in_int8
 from nanovlm_ros.models.int8_linear import Int8Linear, in_int8
 from nanovlm_ros.models.placement import Placement
@@ -37,7 +37,7 @@ def linear():
 
 def expected(matrix, x, activation=''):
     """The product of the rounded values, in float64."""
-    x = nn.functional.pad(ACTIVATIONS[activation](x), (0, -x.shape[-1] % 32))
+    x = nn.functional.pad(FUNCTIONS[activation](x), (0, -x.shape[-1] % 32))
     q, scale = quantize(matrix.weight)
     return as_int8(x).double() @ dequantize(q, scale.double()).T + matrix.bias.double()
 
@@ -54,7 +54,7 @@ def test_a_product_is_that_of_the_rounded_values(linear, inputs, outputs):
         torch.testing.assert_close(y.double(), expected(matrix, x), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize('activation', FUNCTIONS)
 def test_the_function_before_it_is_applied(linear, activation):
     torch.manual_seed(0)
     matrix = ActivatedLinear(activation, 80, 48).requires_grad_(False)

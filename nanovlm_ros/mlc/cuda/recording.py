@@ -11,7 +11,7 @@ ALIGNED = 16    # numbers: TVM wants arrays to begin at 64 bytes
 
 
 class Recorder:
-    """Where recordings of one model are made: a pool of memory, and a stream beside the common one.
+    """Where some recordings are made: a pool of memory, and a stream beside the common one.
 
     What cuBLAS works in belongs to a stream. On torch's common stream for graphs it may lie in
     the pool of a graph that is long gone, and be given back while another graph writes to it.

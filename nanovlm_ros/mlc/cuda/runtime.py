@@ -79,6 +79,8 @@ def _check_torch() -> None:
             f'{torch.version.cuda}). See whether `nvidia-smi` lists the GPU; the driver must be '
             'of CUDA 13 (580 or newer), and a container needs to be given the GPU.')
     torch.cuda.init()
+    # Sums in float32 also where cuBLAS splits them over blocks.
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def _load_runtime() -> None:

@@ -8,8 +8,12 @@ TVM that torch reads and writes in place, on the stream that both use.
 from functools import lru_cache
 
 import torch
+from torch.backends.cuda import is_flash_attention_available
+from torch.nn.functional import scaled_dot_product_attention
 
 from nanovlm_ros.mlc.cuda.names import ATTENTION, MATMUL
+
+FLASH = 256  # dimensions of a head that flash attention takes, at most
 
 
 @lru_cache
@@ -17,8 +21,6 @@ def register() -> None:
     """Give TVM the functions."""
     import tvm_ffi
 
-    # Sums in float32 also where cuBLAS splits them over blocks.
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     tvm_ffi.register_global_func(MATMUL, _matmul, override=True)
     tvm_ffi.register_global_func(ATTENTION, _attention, override=True)
 
@@ -49,8 +51,12 @@ def _attention(query, key, value, span, out) -> None:
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Attention (1, heads, rows, d) of the last rows of a sequence.
 
-    scaled_dot_product_attention would take them to be its first ones; what torch.nn.attention has
-    for that imports torch's compiler, which is 70 MiB and a second of a start.
+    is_causal of scaled_dot_product_attention would take them to be its first ones; what
+    torch.nn.attention has for that imports torch's compiler, 70 MiB and a second of a start.
     """
-    return torch.ops.aten._scaled_dot_product_flash_attention(
-        query, key, value, is_causal=True)[0]
+    if is_flash_attention_available() and query.shape[-1] <= FLASH:
+        return torch.ops.aten._scaled_dot_product_flash_attention(
+            query, key, value, is_causal=True)[0]
+    rows, length = query.shape[2], key.shape[2]
+    seen = torch.ones((rows, length), dtype=torch.bool, device=query.device).tril(length - rows)
+    return scaled_dot_product_attention(query, key, value, seen, enable_gqa=True)

@@ -15,7 +15,7 @@ from nanovlm_ros.mlc.kernels.cpu import dot_int8
 from nanovlm_ros.mlc.kernels.cpu.linear_tiles import STRIPS, product
 from nanovlm_ros.mlc.kernels.cpu.names import EIGHT
 from nanovlm_ros.mlc.kernels.cpu.quantize import FOURS, SCALE, quantize_group
-from nanovlm_ros.mlc.kernels.cpu.vector import LOG2E, exp2, half
+from nanovlm_ros.mlc.kernels.cpu.vector import LOG2E, exp2, fold_max, half
 from nanovlm_ros.mlc.packing import GROUP, LANES, TILE, WORDS
 
 TINY = 1e-30        # a float32 that has an inverse
@@ -59,8 +59,9 @@ def pack_values(first, last, head, block, g, lane, dimension, qkv, value, value_
             peak[v] = T.float32(TINY)
         for i in T.serial(GROUP):
             for v in T.vectorized(EIGHT):
-                peak[v] = T.max(peak[v], T.fabs(
-                    qkv[T.min(first + i, last), V, head, dimension + v]))
+                peak[v] = T.reinterpret('float32', T.max(
+                    T.reinterpret('int32', peak[v]), T.reinterpret('int32', T.fabs(
+                        qkv[T.min(first + i, last), V, head, dimension + v]))))
         for v in T.vectorized(EIGHT):
             value_scale[block, g, lane + v] = peak[v] * T.float32(1 / 127)
         for v in T.vectorized(EIGHT):
@@ -153,12 +154,20 @@ def attend(dot):
             peak = T.sblock_alloc_buffer((LANES,), 'float32')
             total = T.sblock_alloc_buffer((LANES,), 'float32')
             most = T.sblock_alloc_buffer((1,), 'float32')
+            odd = T.sblock_alloc_buffer((LANES,), 'int32')
+            scratch_odd = T.sblock_alloc_buffer((LANES,), 'int32')
+            for v in T.vectorized(LANES):
+                odd[v] = T.reinterpret('int32', T.fabs(score[worker, r, v]))
             for v in T.vectorized(LANES):
                 peak[v] = score[worker, r, v]
                 total[v] = T.float32(0)
             for i in T.serial(1, keys // LANES):  # those from m on are the last key again
                 for v in T.vectorized(LANES):
                     peak[v] = T.max(peak[v], score[worker, r, i * LANES + v])
+                for v in T.vectorized(LANES):
+                    odd[v] = T.max(odd[v], T.reinterpret(
+                        'int32', T.fabs(score[worker, r, i * LANES + v])))
+            fold_max(odd, scratch_odd)
             most[0] = peak[0]
             for v in T.unroll(1, LANES):
                 most[0] = T.max(most[0], peak[v])
@@ -182,7 +191,9 @@ def attend(dot):
             most[0] = total[0]
             for v in T.unroll(1, LANES):
                 most[0] = most[0] + total[v]
-            norm[r] = T.float32(1) / most[0]
+            norm[r] = T.if_then_else(
+                scratch_odd[0] >= 0x7F800000, T.reinterpret('float32', T.int32(0x7FC00000)),
+                T.float32(1) / most[0])
 
     @T.inline
     def store(strips, worker, row, end, head, first, place, groups, d, weight, value,
