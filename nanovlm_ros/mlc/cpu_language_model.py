@@ -7,9 +7,13 @@ from typing import Mapping, Sequence
 import numpy as np
 import torch
 
+from nanovlm_ros.mlc.huge_pages import huge_arrays
 from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
 from nanovlm_ros.mlc.packing import BLOCK
+from nanovlm_ros.mlc.repack import parameters
 from nanovlm_ros.mlc.shape import DecoderShape
+
+POOL = 'pool'  # the K/V rows, beside the parameters
 
 
 class CpuLanguageModel(LanguageModel):
@@ -26,12 +30,17 @@ class CpuLanguageModel(LanguageModel):
         self._adopt = tvm.runtime.from_dlpack
         machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
         self._embed, self._run = machine['embed'], machine['run']
+        layout = {**parameters(shape), POOL: (
+            (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype)}
+        memory = dict(zip(layout, huge_arrays(layout.values())))
+        for name in shape.parameter_names():
+            memory[name][...] = weights[name]
+        memory[POOL][...] = 0  # resident from now on
         self._weights = tvm_ffi.convert(
-            [tensor(weights[name]) for name in shape.parameter_names()])
+            [self._adopt(torch.from_numpy(memory[name])) for name in shape.parameter_names()])
         self._rope = [tensor(table)
                       for table in rope_tables(shape.rotated, rope_theta, positions)]
-        self._pool = tensor(np.zeros(
-            (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype))
+        self._pool = self._adopt(torch.from_numpy(memory[POOL]))
 
     def _embed_tokens(self, ids: np.ndarray) -> torch.Tensor:
         return torch.from_dlpack(self._rows(ids))
