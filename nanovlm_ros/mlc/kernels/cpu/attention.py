@@ -14,9 +14,11 @@ length) int32; row m of the batch is at `position[m]` of `table[sequence[m]]`.
 from functools import lru_cache
 from math import gcd
 
+import numpy as np
 from tvm.script import tirx as T
 
-from nanovlm_ros.mlc.kernels.cpu.vector import LOG2E, exp2, exp2_of, fold, fold_max, transpose
+from nanovlm_ros.mlc.kernels.cpu.vector import (
+    LINE, LOG2E, exp2, exp2_of, fold, fold_max, prefetch, transpose)
 from nanovlm_ros.mlc.packing import BLOCK, LANES
 
 QUERIES = 4  # that share a register of keys or values
@@ -75,6 +77,7 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
     scale = head_dim ** -0.5 * LOG2E  # softmax in powers of 2
     most = BLOCK * group  # queries that share the keys
     vectors = head_dim // LANES
+    lines = max(1, head_dim * np.dtype(dtype).itemsize // LINE)
     strip = max(n for n in range(1, STRIP + 1) if vectors % n == 0)
 
     @T.inline
@@ -93,6 +96,13 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
             for v in T.vectorized(rest_width):
                 to[at + rotary_dim + j * rest_width + v] = (
                     factor * x[rotary_dim + j * rest_width + v])
+
+    @T.inline
+    def fetch(slot, h, layer, pool):
+        """Have a key and its value on their way: rows are too far apart for the processor."""
+        for c in T.unroll(2):
+            for d in T.unroll(lines):
+                prefetch(pool[layer, c, slot, h, d * head_dim // lines])
 
     @T.inline
     def product_by_key(q, query, row, score):
@@ -252,6 +262,8 @@ def attention(q_heads, kv_heads, head_dim, rotary_dim, layers, dtype):
                 for tile in T.serial(last // LANES + 1):
                     # 2. Sixteen keys and values, once for all rows of the block.
                     for j in T.serial(LANES):
+                        fetch(table[sequence[first], T.min((tile + 1) * LANES + j, last)],
+                              h, layer, pool)
                         if tile * LANES + j <= last:
                             slot: T.let[T.int32] = table[sequence[first], tile * LANES + j]
                             for d in T.serial(vectors):

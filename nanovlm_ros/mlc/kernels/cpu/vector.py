@@ -9,6 +9,8 @@ from nanovlm_ros.mlc.packing import LANES
 
 PARALLEL = 8  # rows from which on threads are worth waking for what is done to each
 
+LINE = 64     # bytes that come from memory together, at least
+
 LOG2E = 1.4426950408889634
 # 2**f = sum (f ln 2)^i / i! for f in [-1/2, 1/2]; the 7th term is below 2e-7.
 _TAYLOR = [log(2) ** i / factorial(i) for i in range(7)]
@@ -41,6 +43,12 @@ def exp2_of(x):
     whole = T.nearbyint(clamped)
     return _polynomial(clamped - whole) * T.reinterpret(
         'float32', T.shift_left(T.cast(whole, 'int32') + 127, 23))
+
+
+def prefetch(element):
+    """Have the cache line of a buffer's element on its way to the processor."""
+    T.evaluate(T.call_llvm_intrin(T.llvm_lookup_intrinsic_id('llvm.prefetch'),
+                                  T.address_of(element), 0, 3, 1, dtype='void'))
 
 
 def _exchanged(x, a, b, distance, upper):
