@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A decoder on the CPU: TVM's memory, which torch sees without copies."""
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Callable, Dict, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -40,32 +40,59 @@ class CpuLanguageModel(LanguageModel):
             [self._adopt(torch.from_numpy(memory[name])) for name in shape.parameter_names()])
         self._rope = [tensor(table)
                       for table in rope_tables(shape.rotated, rope_theta, positions)]
+        self._steps: Dict[int, DecodeStep] = {}  # by their rows
         self._pool = self._adopt(torch.from_numpy(memory[POOL]))
 
     def _embed_tokens(self, ids: np.ndarray) -> torch.Tensor:
-        return torch.from_dlpack(self._rows(ids))
+        return torch.from_dlpack(self._embed(self._tensor(ids), self._weights))
 
     def _run_rows(self, batch, rows: torch.Tensor, slot, sequence, position) -> torch.Tensor:
-        return self._forward(batch, self._adopt(rows), slot, sequence, position)
-
-    def _decode_tokens(self, batch, ids: np.ndarray, slot, sequence, position) -> torch.Tensor:
-        return self._forward(batch, self._rows(ids), slot, sequence, position)
-
-    def _rows(self, ids: np.ndarray):
-        return self._embed(self._tensor(ids), self._weights)
-
-    def _forward(self, batch, rows, slot, sequence, position) -> torch.Tensor:
         block = cut_blocks([count for _, count in batch])
         table = self.cache.table([s for s, _ in batch])
         last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
-        logits, _ = self._run(
-            rows, *map(self._tensor, (slot, sequence, position, block, table, last)),
-            *self._rope, self._pool, self._weights)
-        return torch.from_dlpack(logits)
+        return self._launch(self._adopt(rows), *map(
+            self._tensor, (slot, sequence, position, block, table, last)))
+
+    def _decode_tokens(self, batch, ids: np.ndarray, slot, sequence, position) -> torch.Tensor:
+        step = self._steps.get(len(ids))
+        if step is None:
+            step = self._steps[len(ids)] = DecodeStep(len(ids), self.positions, self._adopt)
+        step.write(ids, slot, position)
+        self.cache.write_table([s for s, _ in batch], step.table)
+        return self._launch(self._embed(step.ids, self._weights), *step.arguments)
+
+    def _launch(self, rows, *arguments) -> torch.Tensor:
+        """`arguments`: slot, sequence, position, block, table and last."""
+        return torch.from_dlpack(
+            self._run(rows, *arguments, *self._rope, self._pool, self._weights)[0])
 
     def _tensor(self, array: np.ndarray):
         """Copy a small array for TVM, whose own way takes 15 us; torch aligns as it wants it."""
         return self._adopt(torch.from_numpy(array).clone())
+
+
+class DecodeStep:
+    """What a token of each of m sequences takes beside its row, in the same memory every time.
+
+    What Python does between two tokens starts with cold caches: each array that is made costs
+    several times of what it does alone.
+    """
+
+    def __init__(self, rows: int, positions: int, adopt: Callable):
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(shape, dtype=torch.int32)
+
+        ids, slot, position, table = zeros(rows), zeros(rows), zeros(rows), zeros(rows, positions)
+        sequence = torch.arange(rows, dtype=torch.int32)
+        block = torch.stack([sequence, torch.ones_like(sequence)], 1)
+        self._written = ids.numpy(), slot.numpy(), position.numpy()
+        self.table, self.ids = table.numpy(), adopt(ids)
+        self.arguments = tuple(map(adopt, (slot, sequence, position, block, table, sequence)))
+
+    def write(self, ids: np.ndarray, slot: np.ndarray, position: np.ndarray) -> None:
+        """Take the token, the slot and the position of each row."""
+        for to, array in zip(self._written, (ids, slot, position)):
+            to[:] = array
 
 
 def cut_blocks(counts: Sequence[int]) -> np.ndarray:

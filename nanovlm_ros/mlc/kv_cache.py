@@ -6,7 +6,7 @@ The page is one row (see `kernels.cpu.attention`): a sequence is a list of slots
 slot is shared by counting its owners. Rows are written once and never change,
 so forks share every row of their parent without copies. numpy only.
 """
-from typing import Dict, Iterable, List
+from typing import Dict, Sequence
 
 import numpy as np
 
@@ -70,13 +70,17 @@ class KVCache:
         """Forget a sequence; rows that no other one shares become free."""
         self._disown(self._sequences.pop(sequence))
 
-    def table(self, sequences: Iterable[int]) -> np.ndarray:
-        """Slots of several sequences, (sequences, longest) int32, padded with 0."""
-        rows: List[np.ndarray] = [self._sequences[s] for s in sequences]
-        table = np.zeros((len(rows), max(map(len, rows))), np.int32)
-        for line, slots in zip(table, rows):
-            line[:len(slots)] = slots
+    def table(self, sequences: Sequence[int]) -> np.ndarray:
+        """Return the slots of several sequences, (sequences, longest) int32, padded with 0."""
+        table = np.zeros((len(sequences), max(map(self.length, sequences))), np.int32)
+        self.write_table(sequences, table)
         return table
+
+    def write_table(self, sequences: Sequence[int], table: np.ndarray) -> None:
+        """Write the slots of each sequence to the beginning of its line of `table`."""
+        for line, sequence in zip(table, sequences):
+            rows = self._sequences[sequence]
+            line[:len(rows)] = rows
 
     def _insert(self, rows: np.ndarray) -> int:
         self._next_id += 1
