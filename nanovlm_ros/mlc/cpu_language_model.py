@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from nanovlm_ros.mlc.huge_pages import huge_arrays
+from nanovlm_ros.mlc.kernels.cpu.layout import write
 from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
 from nanovlm_ros.mlc.packing import BLOCK
-from nanovlm_ros.mlc.repack import parameters
+from nanovlm_ros.mlc.repack import library_parameters
 from nanovlm_ros.mlc.shape import DecoderShape
 
 POOL = 'pool'  # the K/V rows, beside the parameters
@@ -30,14 +31,15 @@ class CpuLanguageModel(LanguageModel):
         self._adopt = tvm.runtime.from_dlpack
         machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
         self._embed, self._run = machine['embed'], machine['run']
-        layout = {**parameters(shape), POOL: (
+        names = list(library_parameters(shape))
+        layout = {**library_parameters(shape), POOL: (
             (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype)}
         memory = dict(zip(layout, huge_arrays(layout.values())))
-        for name in shape.parameter_names():
-            memory[name][...] = weights[name]
+        for name in names:
+            write(name, memory[name], weights)
         memory[POOL][...] = 0  # resident from now on
         self._weights = tvm_ffi.convert(
-            [self._adopt(torch.from_numpy(memory[name])) for name in shape.parameter_names()])
+            [self._adopt(torch.from_numpy(memory[name])) for name in names])
         self._rope = [tensor(table)
                       for table in rope_tables(shape.rotated, rope_theta, positions)]
         self._steps: Dict[int, DecodeStep] = {}  # by their rows

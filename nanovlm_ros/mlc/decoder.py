@@ -16,7 +16,7 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
 from nanovlm_ros.mlc.mlc_layout import Group, decoder_groups
-from nanovlm_ros.mlc.repack import parameters
+from nanovlm_ros.mlc.repack import library_parameters
 from nanovlm_ros.mlc.shape import DecoderShape, Parameters
 
 
@@ -31,8 +31,9 @@ class Weights(nn.Module):
     def __init__(self, group: Group, parameters: Parameters):
         self.rows, self.columns = sum(group.rows), group.columns
         for part in group.parameters:
-            shape, dtype = parameters[f'{group.name}.{part}']
-            setattr(self, part, nn.Parameter(shape, dtype))
+            name = f'{group.name}.{part}'
+            if name in parameters:
+                setattr(self, part, nn.Parameter(*parameters[name]))
 
 
 class Layer(nn.Module):
@@ -63,7 +64,7 @@ class Decoder(nn.Module):
         self.decodes = hasattr(module, 'DecodeOps')
         if self.decodes:
             self.decode_ops, self.one_ops = module.DecodeOps(shape), module.DecodeOps(shape, True)
-        layout = parameters(shape)
+        layout = library_parameters(shape)
         weights = {group.name: Weights(group, layout)
                    for group in decoder_groups(shape, tied=False)}
         self.embedding = weights['embedding']
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
         """Return the IRModule and its (name, parameter) list."""
         model = cls(shape)
         module, parameters = model.export_tvm(spec=model._spec())
-        assert [name for name, _ in parameters] == shape.parameter_names()
+        assert [name for name, _ in parameters] == list(library_parameters(shape))
         return module, parameters
 
     def embed(self, ids: Tensor):

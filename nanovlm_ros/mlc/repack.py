@@ -21,7 +21,7 @@ def layout(device: str):
 
 
 def parameters(shape: DecoderShape) -> Parameters:
-    """Return (shape, dtype) of each parameter of a decoder, in the order the library takes them."""
+    """Return (shape, dtype) of each parameter of a decoder, in the order of their names."""
     module, out = layout(shape.device), {}
     for group in decoder_groups(shape, tied=False):
         if group.rows:
@@ -32,6 +32,14 @@ def parameters(shape: DecoderShape) -> Parameters:
             made = {part: ((group.columns,), 'float32') for part in group.parameters}
         out.update({f'{group.name}.{part}': entry for part, entry in made.items()})
     return out
+
+
+def library_parameters(shape: DecoderShape) -> Parameters:
+    """Return (shape, dtype) of each array that the library takes, in its order.
+
+    A device may have several parameters in one.
+    """
+    return layout(shape.device).joined(parameters(shape))
 
 
 class PackedWeights(Mapping[str, np.ndarray]):

@@ -57,7 +57,7 @@ class DecoderShape:
         return cls(**{**fields, 'quantization': QUANTIZATIONS[fields['quantization']]})
 
     def parameter_names(self) -> List[str]:
-        """Names of the parameters, in the order in which the library takes them."""
+        """Names of the parameters, in the order in which the library takes what is made of them."""
         def matrix(name):
             return [f'{name}.weight'] + [f'{name}.scale'] * self.quantization.quantized
 

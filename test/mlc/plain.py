@@ -20,6 +20,17 @@ def matrix(weight, quantization):
     return {'weight': side_by_side(words.view(np.int32)), 'scale': side_by_side(scale)}
 
 
+def joined(parts):
+    """Put the scales of each group behind its words, as the library takes a matrix: [array]."""
+    if 'scale' not in parts:
+        return [parts['weight']]
+    weight, scale = parts['weight'], parts['scale']
+    blocks, groups, lanes = scale.shape
+    rows = [[np.concatenate([weight[b, 4 * g:4 * g + 4].ravel(), scale[b, g].view(np.int32)])
+             for g in range(groups)] for b in range(blocks)]
+    return [np.array(rows, np.int32)]
+
+
 def table(weight, quantization):
     """Lay out a float (vocabulary, k) embedding table: {'weight', ['scale']}."""
     if not quantization.quantized:

@@ -33,7 +33,7 @@ def test_linear_matches_numpy_for_every_row_count(name, accumulate):
     n, k = 48, 96
     weight = normal(n, k)
     run = build(linear(n, k, quantization.weight, quantization.scale, accumulate))
-    packed = plain.matrix(weight, quantization).values()
+    packed = plain.joined(plain.matrix(weight, quantization))
     for m in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31]:  # all mixes of tiles of 8, 4, 2 and 1
         x, before = normal(m, k), normal(m, n)
         expected = x.astype(np.float64) @ round_trip(weight, quantization).T

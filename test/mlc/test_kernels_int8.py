@@ -55,7 +55,7 @@ def test_each_group_of_32_is_rounded_to_127_steps_of_its_largest(quantize, m):
 
 def test_a_number_that_is_not_finite_makes_no_finite_product(quantize):
     dot = dots.best(host_target())
-    packed = plain.matrix(normal(N, K), QUANTIZATIONS['q4f16_1']).values()
+    packed = plain.joined(plain.matrix(normal(N, K), QUANTIZATIONS['q4f16_1']))
     run = build(linear_int8(N, K, 'float16', False, dot), host_target())
     for odd in (np.nan, np.inf, -np.inf):
         x = normal(3, K)
@@ -88,7 +88,7 @@ def test_every_instruction_set_gives_the_product_of_the_int8_and_the_4_bit_value
         pytest.skip(f'this CPU does not know {dot.name}')
     weight, quantization = normal(N, K), QUANTIZATIONS[name]
     weight[:, :32] = np.abs(weight[:, :32]).max()  # all codes 14: the largest sums there are
-    packed = plain.matrix(weight, quantization).values()
+    packed = plain.joined(plain.matrix(weight, quantization))
     run = build(linear_int8(N, K, quantization.scale, accumulate, dot), host_target())
     for m in ROWS:
         x, before = normal(m, K), normal(m, N)

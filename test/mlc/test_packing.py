@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quantisation, and the layout in which the CPU kernels read weights."""
 import numpy as np
+import plain
 import pytest
-
-from nanovlm_ros.mlc.convert import nibbles
-from nanovlm_ros.mlc.kernels.cpu.layout import lanes_last
+from decoders import checkpoint_tensors, small_shape
+from nanovlm_ros.mlc.convert import convert_decoder, nibbles
+from nanovlm_ros.mlc.kernels.cpu.layout import lanes_last, write
 from nanovlm_ros.mlc.packing import QUANTIZATIONS, dequantize, quantize, round_trip
+from nanovlm_ros.mlc.repack import library_parameters
 
 RANDOM = np.random.default_rng(0)
 
@@ -40,3 +42,22 @@ def test_sixteen_rows_lie_side_by_side():
     packed = lanes_last(weight, words=False)
     assert packed.shape == (2, 64, 16)
     assert packed[1, 5, 3] == weight[19, 5]
+
+
+@pytest.mark.parametrize('name', QUANTIZATIONS)
+def test_the_scales_of_a_group_lie_behind_its_words_in_the_array_of_a_library(name):
+    shape = small_shape(name)
+    parts = dict(convert_decoder(shape, checkpoint_tensors().__getitem__, tied=False))
+    arrays = library_parameters(shape)
+    for key, (size, dtype) in arrays.items():
+        array = np.zeros(size, dtype)
+        write(key, array, parts)
+        stem = key.rpartition('.')[0]
+        expected = parts[key]
+        if f'{stem}.scale' in parts and stem != 'embedding':
+            expected, = plain.joined({part: parts[f'{stem}.{part}'] for part in ('weight', 'scale')})
+        assert (expected.shape, expected.dtype) == (size, np.dtype(dtype)), key
+        np.testing.assert_array_equal(array, expected, err_msg=key)
+    left = parts.keys() - arrays.keys()
+    assert all(key.endswith('.scale') for key in left)
+    assert bool(left) == shape.quantization.quantized

@@ -9,7 +9,9 @@ from functools import lru_cache
 
 from tvm.script import tirx as T
 
+from nanovlm_ros.mlc.kernels.cpu.layout import group_words
 from nanovlm_ros.mlc.kernels.cpu.quantize import FOURS, OFFSET, SCALE
+from nanovlm_ros.mlc.kernels.cpu.vector import scales
 from nanovlm_ros.mlc.packing import GROUP, LANES, NIBBLES, WORDS
 
 LOW = 0x0F0F0F0F        # the low nibbles of a word
@@ -18,17 +20,17 @@ CHUNK = 256             # rows of x that stay in a processor's cache while W pas
 
 @lru_cache
 def linear_int8(n, k, scale_dtype, accumulate, dot):
-    """Return a PrimFunc over x, W, W's scale, y (m, n) float32.
+    """Return a PrimFunc over x, W, y (m, n) float32.
 
-    x is what `quantize_rows` makes; W is int32 (n/16, k/8, 16), with a `scale_dtype`
-    scale (n/16, k/32, 16), as `kernels.cpu.layout` makes it. With `accumulate`, y is added to.
-    `dot` is an instruction set of `kernels.cpu.dot`.
+    x is what `quantize_rows` makes; W is int32 (n/16, k/32, 64 words and 16 scales of
+    `scale_dtype`), as `kernels.cpu.layout` joins it. With `accumulate`, y is added to. `dot` is
+    an instruction set of `kernels.cpu.dot`.
     """
     blocks, groups, width = n // LANES, k // GROUP, dot.width
     words = GROUP // NIBBLES  # of W, of a group and row
 
     @T.inline
-    def tile(rows, strips, first, block, lane, x, weight, scale, y):
+    def tile(rows, strips, first, block, lane, x, weight, y):
         # `strips` registers of rows of W from `lane` on, times `rows` rows of x.
         with T.sblock('tile'):
             T.reads()
@@ -49,12 +51,12 @@ def linear_int8(n, k, scale_dtype, accumulate, dot):
                     for j in T.unroll(words):
                         for v in T.vectorized(width):
                             codes[j, v] = weight[
-                                block, g * words + j, lane + s * width + v] & LOW
+                                block, g, j * LANES + lane + s * width + v] & LOW
                         for v in T.vectorized(width):
                             codes[words + j, v] = T.shift_right(weight[
-                                block, g * words + j, lane + s * width + v], 4) & LOW
-                    for v in T.vectorized(width):
-                        steps[v] = T.cast(scale[block, g, lane + s * width + v], 'float32')
+                                block, g, j * LANES + lane + s * width + v], 4) & LOW
+                    steps[T.ramp(0, 1, width)] = scales(
+                        weight, block, g, lane + s * width, width, scale_dtype)
                     # 2. Each row of x, with the codes in registers.
                     for r in T.unroll(rows):
                         part[T.ramp(0, 1, width)] = dot.start(x[first + r, g, OFFSET])
@@ -76,29 +78,28 @@ def linear_int8(n, k, scale_dtype, accumulate, dot):
                             r * strips + s, v]
 
     @T.inline
-    def tiles(first, count, block, x, weight, scale, y):
+    def tiles(first, count, block, x, weight, y):
         """Rows of x from `first` on, in tiles of 8 and of what is left over."""
         for i in T.serial(count // 8):
             for lane in T.serial(LANES // width):
-                tile(8, 1, first + i * 8, block, lane * width, x, weight, scale, y)
+                tile(8, 1, first + i * 8, block, lane * width, x, weight, y)
         if count % 8 >= 4:
             for lane in T.serial(LANES // width):
-                tile(4, 1, first + count // 8 * 8, block, lane * width, x, weight, scale, y)
+                tile(4, 1, first + count // 8 * 8, block, lane * width, x, weight, y)
         if count % 4 >= 2:
-            tile(2, LANES // width, first + count // 4 * 4, block, 0, x, weight, scale, y)
+            tile(2, LANES // width, first + count // 4 * 4, block, 0, x, weight, y)
         if count % 2 == 1:
-            tile(1, LANES // width, first + count - 1, block, 0, x, weight, scale, y)
+            tile(1, LANES // width, first + count - 1, block, 0, x, weight, y)
 
     @T.prim_func(s_tir=True, private=True)
-    def kernel(x_: T.handle, weight: T.Buffer((blocks, k // NIBBLES, LANES), 'int32'),
-               scale: T.Buffer((blocks, groups, LANES), scale_dtype), y_: T.handle):
+    def kernel(x_: T.handle, weight: T.Buffer((blocks, groups, group_words(scale_dtype)), 'int32'),
+               y_: T.handle):
         T.func_attr({'tirx.is_scheduled': True, 'tirx.noalias': True})
         m = T.int64()
         x = T.match_buffer(x_, (m, groups, WORDS), 'int32')
         y = T.match_buffer(y_, (m, n), 'float32')
         for chunk in T.serial((m + CHUNK - 1) // CHUNK):
             for block in T.parallel(blocks):
-                tiles(chunk * CHUNK, T.min(T.int64(CHUNK), m - chunk * CHUNK), block, x, weight,
-                      scale, y)
+                tiles(chunk * CHUNK, T.min(T.int64(CHUNK), m - chunk * CHUNK), block, x, weight, y)
 
     return kernel

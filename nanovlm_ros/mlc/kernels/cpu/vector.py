@@ -1,10 +1,12 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernels share: 2**x and a sum or maximum over 16 lanes, inlined."""
+"""What the kernels share: 2**x, a sum or maximum over 16 lanes, scales of weights, inlined."""
 from math import factorial, log
 
+import numpy as np
 from tvm.script import tirx as T
 
+from nanovlm_ros.mlc.kernels.cpu.layout import CODES
 from nanovlm_ros.mlc.packing import LANES
 
 PARALLEL = 8  # rows from which on threads are worth waking for what is done to each
@@ -49,6 +51,16 @@ def prefetch(element):
     """Have the cache line of a buffer's element on its way to the processor."""
     T.evaluate(T.call_llvm_intrin(T.llvm_lookup_intrinsic_id('llvm.prefetch'),
                                   T.address_of(element), 0, 3, 1, dtype='void'))
+
+
+def scales(weight, block, g, lane, width, dtype):
+    """Expression for the scales of group `g` from row `lane` on, (width,) float32.
+
+    `weight` is as `kernels.cpu.layout` joins it, with scales of a `dtype`.
+    """
+    size = np.dtype(dtype).itemsize
+    words = weight[block, g, T.ramp(CODES + lane * size // 4, 1, width * size // 4)]
+    return T.cast(T.reinterpret(f'{dtype}x{width}', words), f'float32x{width}')
 
 
 def _exchanged(x, a, b, distance, upper):

@@ -42,6 +42,11 @@ def matrix_parameters(rows: int, columns: int, quantization: Quantization) -> Pa
             'scale': ((down, across, 8, 8), quantization.scale)}
 
 
+def joined(parameters: Parameters) -> Parameters:
+    """Return the arrays of the library, made of `parameters` by the names of all: the same."""
+    return parameters
+
+
 def pack(group: Group, part: str, array: np.ndarray) -> np.ndarray:
     """Lay out one parameter of a matrix."""
     words = array.dtype == np.uint32
