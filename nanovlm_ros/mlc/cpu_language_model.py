@@ -18,7 +18,7 @@ POOL = 'pool'  # the K/V rows, beside the parameters
 
 
 class CpuLanguageModel(LanguageModel):
-    """Runs every batch, whatever it is made of, through one function of the library."""
+    """Runs every batch, whatever it is made of, through `run`, but for one row."""
 
     def __init__(self, shape: DecoderShape, library: Path, weights: Mapping[str, np.ndarray], *,
                  rope_theta: float, positions: int, slots: int):
@@ -30,7 +30,8 @@ class CpuLanguageModel(LanguageModel):
         tensor = tvm.runtime.tensor
         self._adopt = tvm.runtime.from_dlpack
         machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
-        self._embed, self._run = machine['embed'], machine['run']
+        self._embed, self._run, self._run_one = (
+            machine[name] for name in ('embed', 'run', 'run_one'))
         names = list(library_parameters(shape))
         layout = {**library_parameters(shape), POOL: (
             (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype)}
@@ -52,7 +53,7 @@ class CpuLanguageModel(LanguageModel):
         block = cut_blocks([count for _, count in batch])
         table = self.cache.table([s for s, _ in batch])
         last = np.cumsum([count for _, count in batch], dtype=np.int32) - 1
-        return self._launch(self._adopt(rows), *map(
+        return self._launch(self._run, self._adopt(rows), *map(
             self._tensor, (slot, sequence, position, block, table, last)))
 
     def _decode_tokens(self, batch, ids: np.ndarray, slot, sequence, position) -> torch.Tensor:
@@ -61,12 +62,13 @@ class CpuLanguageModel(LanguageModel):
             step = self._steps[len(ids)] = DecodeStep(len(ids), self.positions, self._adopt)
         step.write(ids, slot, position)
         self.cache.write_table([s for s, _ in batch], step.table)
-        return self._launch(self._embed(step.ids, self._weights), *step.arguments)
+        run = self._run_one if len(ids) == 1 else self._run
+        return self._launch(run, self._embed(step.ids, self._weights), *step.arguments)
 
-    def _launch(self, rows, *arguments) -> torch.Tensor:
+    def _launch(self, run: Callable, rows, *arguments) -> torch.Tensor:
         """`arguments`: slot, sequence, position, block, table and last."""
         return torch.from_dlpack(
-            self._run(rows, *arguments, *self._rope, self._pool, self._weights)[0])
+            run(rows, *arguments, *self._rope, self._pool, self._weights)[0])
 
     def _tensor(self, array: np.ndarray):
         """Copy a small array for TVM, whose own way takes 15 us; torch aligns as it wants it."""

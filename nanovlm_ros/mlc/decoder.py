@@ -7,7 +7,8 @@ device does differently is in its `kernels.*.ops`.
 
 `embed` turns token ids into rows, `run` takes a ragged batch of rows, whatever their
 sequences: a prefill, a batched decode step or both at once. Where a device has better
-kernels for one row of each sequence (`DecodeOps`), there are `decode` and `decode_one`, too.
+kernels for one row of each sequence (`DecodeOps`), there are `decode` and `decode_one`, too;
+elsewhere there is `run_one`, for a row of one sequence.
 """
 from importlib import import_module
 from typing import Callable
@@ -97,6 +98,12 @@ class Decoder(nn.Module):
         x = self.ops.last(x, last)
         return self.ops.head(self.head, self.ops.norm(self.norm, x)), pool
 
+    def run_one(self, x: Tensor, slot: Tensor, sequence: Tensor, position: Tensor,
+                block: Tensor, table: Tensor, last: Tensor, cos: Tensor, sin: Tensor,
+                pool: Tensor):
+        """`run` with m = 1: all shapes are known, and making them took 2 % of a step."""
+        return self.run(x, slot, sequence, position, block, table, last, cos, sin, pool)
+
     def decode(self, ids: Tensor, slot: Tensor, position: Tensor, table: Tensor, part: Tensor,
                counter: Tensor, cos: Tensor, sin: Tensor, pool: Tensor):
         """Run a token of each of m sequences; return the logits (m, vocab), and the pool."""
@@ -127,16 +134,21 @@ class Decoder(nn.Module):
             [s.layers, 2, 'slots', s.kv_heads, s.head_dim], s.cache_dtype)}
         functions = {
             'embed': {'ids': rows, '$': packed},
-            'run': {
-                'x': nn.spec.Tensor(['m', s.hidden], 'float32'),
-                'slot': rows, 'sequence': rows, 'position': rows,
-                'block': nn.spec.Tensor(['blocks', self.ops.BLOCK_COLUMNS], 'int32'),
-                'table': nn.spec.Tensor(['sequences', 'length'], 'int32'),
-                'last': nn.spec.Tensor(['b'], 'int32'), **cache, '$': packed}}
+            'run': self._run_spec('m', 'blocks', 'sequences', 'b', cache, packed)}
         if self.decodes:
             functions.update(decode=self._decode_spec('m', cache, packed),
                              decode_one=self._decode_spec(1, cache, packed))
+        else:
+            functions['run_one'] = self._run_spec(1, 1, 1, 1, cache, packed)
         return nn.spec.ModuleSpec.from_raw(functions, self)
+
+    def _run_spec(self, m, blocks, sequences, b, cache, packed):
+        rows = nn.spec.Tensor([m], 'int32')
+        return {'x': nn.spec.Tensor([m, self.shape.hidden], 'float32'),
+                'slot': rows, 'sequence': rows, 'position': rows,
+                'block': nn.spec.Tensor([blocks, self.ops.BLOCK_COLUMNS], 'int32'),
+                'table': nn.spec.Tensor([sequences, 'length'], 'int32'),
+                'last': nn.spec.Tensor([b], 'int32'), **cache, '$': packed}
 
     def _decode_spec(self, m, cache, packed):
         rows = nn.spec.Tensor([m], 'int32')
