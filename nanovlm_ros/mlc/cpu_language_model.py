@@ -1,6 +1,6 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder on the CPU: TVM's memory, which torch sees without copies."""
+"""A decoder on the CPU: memory that TVM, torch and numpy see without copies."""
 from pathlib import Path
 from typing import Callable, Dict, Mapping, Sequence
 
@@ -14,8 +14,6 @@ from nanovlm_ros.mlc.packing import BLOCK
 from nanovlm_ros.mlc.repack import library_parameters
 from nanovlm_ros.mlc.shape import DecoderShape
 
-POOL = 'pool'  # the K/V rows, beside the parameters
-
 
 class CpuLanguageModel(LanguageModel):
     """Runs every batch, whatever it is made of, through `run`, but for one row."""
@@ -27,24 +25,21 @@ class CpuLanguageModel(LanguageModel):
         from tvm.runtime.vm import VirtualMachine
 
         super().__init__(torch.device('cpu'), shape.vocab, positions, slots)
-        tensor = tvm.runtime.tensor
         self._adopt = tvm.runtime.from_dlpack
         machine = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
         self._embed, self._run, self._run_one = (
             machine[name] for name in ('embed', 'run', 'run_one'))
-        names = list(library_parameters(shape))
-        layout = {**library_parameters(shape), POOL: (
-            (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype)}
-        memory = dict(zip(layout, huge_arrays(layout.values())))
-        for name in names:
-            write(name, memory[name], weights)
-        memory[POOL][...] = 0  # resident from now on
-        self._weights = tvm_ffi.convert(
-            [self._adopt(torch.from_numpy(memory[name])) for name in names])
-        self._rope = [tensor(table)
+        layout = library_parameters(shape)
+        cache = (shape.layers, 2, slots, shape.kv_heads, shape.head_dim), shape.cache_dtype
+        *arrays, pool = huge_arrays([*layout.values(), cache])
+        for name, array in zip(layout, arrays):
+            write(name, array, weights)
+        pool[...] = 0  # resident from now on
+        self._weights = tvm_ffi.convert([self._adopt(torch.from_numpy(a)) for a in arrays])
+        self._pool = self._adopt(torch.from_numpy(pool))
+        self._rope = [tvm.runtime.tensor(table)
                       for table in rope_tables(shape.rotated, rope_theta, positions)]
         self._steps: Dict[int, DecodeStep] = {}  # by their rows
-        self._pool = self._adopt(torch.from_numpy(memory[POOL]))
 
     def _embed_tokens(self, ids: np.ndarray) -> torch.Tensor:
         return torch.from_dlpack(self._embed(self._tensor(ids), self._weights))

@@ -13,7 +13,8 @@ import compiled  # noqa: E402
 from compiled import normal  # noqa: E402
 
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
-from nanovlm_ros.mlc.kernels.cpu.attention import append_rows, attention  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.append import append_rows  # noqa: E402
+from nanovlm_ros.mlc.kernels.cpu.attention import attention  # noqa: E402
 from nanovlm_ros.mlc.kernels.cpu.elementwise import (  # noqa: E402
     embedding, layer_norm, rms_norm, silu_mul)
 from nanovlm_ros.mlc.kernels.cpu.linear import linear  # noqa: E402

@@ -156,6 +156,22 @@ def test_sequences_of_any_lengths_decode_together(pair):
         model.cache.remove(sequence)
 
 
+@pytest.mark.parametrize('together', [1, 2])
+def test_nothing_is_left_of_a_step_of_longer_sequences(pair, together):
+    model, _, tolerance = pair
+    long, short, alone = ([model.cache.add() for _ in range(together)] for _ in range(3))
+    for sequences, length in ((long, 60), (short, 5), (alone, 5)):
+        for sequence in sequences:
+            model.run([(sequence, length)], rows_of(model, random_ids(length)))
+    model.decode([(sequence, 9) for sequence in long])
+    after = model.decode([(sequence, 7) for sequence in short]).cpu().clone()
+    for row, sequence in zip(after, alone):
+        expected = model.run([(sequence, 1)], rows_of(model, [7]))[0].cpu()
+        np.testing.assert_allclose(row, expected, atol=close(model, tolerance))
+    for sequence in [*long, *short, *alone]:
+        model.cache.remove(sequence)
+
+
 def test_a_step_that_is_repeated_gives_the_same_logits_to_the_last_bit(pair):
     model, *_ = pair
     sequence = model.cache.add()

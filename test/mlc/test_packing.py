@@ -55,7 +55,8 @@ def test_the_scales_of_a_group_lie_behind_its_words_in_the_array_of_a_library(na
         stem = key.rpartition('.')[0]
         expected = parts[key]
         if f'{stem}.scale' in parts and stem != 'embedding':
-            expected, = plain.joined({part: parts[f'{stem}.{part}'] for part in ('weight', 'scale')})
+            expected, = plain.joined(
+                {part: parts[f'{stem}.{part}'] for part in ('weight', 'scale')})
         assert (expected.shape, expected.dtype) == (size, np.dtype(dtype)), key
         np.testing.assert_array_equal(array, expected, err_msg=key)
     left = parts.keys() - arrays.keys()

@@ -57,9 +57,9 @@ def joined(parameters: Parameters) -> Parameters:
 
 
 def write(name: str, array: np.ndarray, weights: Mapping[str, np.ndarray]) -> None:
-    """Write an array of the library from the parameters by their names."""
-    _, scale = _parts(name)
-    if array.ndim == 3 and scale in weights:
+    """Write an array of `joined` from the parameters by their names, each asked for once."""
+    if array.ndim == 3 and array.dtype == np.int32:
+        _, scale = _parts(name)
         array[..., :CODES] = weights[name].reshape(*array.shape[:2], CODES)
         scales = weights[scale]
         array[..., CODES:].view(scales.dtype)[...] = scales

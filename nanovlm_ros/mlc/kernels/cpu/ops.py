@@ -11,7 +11,8 @@ from tvm import relax, tirx
 from tvm.relax.frontend.nn import Tensor, op
 from tvm.target import Target
 
-from nanovlm_ros.mlc.kernels.cpu.attention import append_rows, attention
+from nanovlm_ros.mlc.kernels.cpu.append import append_rows
+from nanovlm_ros.mlc.kernels.cpu.attention import attention
 from nanovlm_ros.mlc.kernels.cpu.dot import best
 from nanovlm_ros.mlc.kernels.cpu.elementwise import embedding, layer_norm, rms_norm, silu_mul
 from nanovlm_ros.mlc.kernels.cpu.linear import linear
