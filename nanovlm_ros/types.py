@@ -64,6 +64,9 @@ class NanoVlmError(Exception):
         self.code = ErrorCode(code)
         self.message = message
 
+    def __reduce__(self):
+        return type(self), (self.code, self.message)  # for other processes
+
 
 Progress = Callable[[str, int, int], None]  # stage, steps or bytes done, and in all
 

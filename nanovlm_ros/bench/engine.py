@@ -31,12 +31,11 @@ def picture(size=CAMERA) -> Frame:
     return Frame.from_rgb(np.random.default_rng().integers(0, 256, size, np.uint8))
 
 
-def measure_engine(load: Callable, repeat: int, brief: bool, look: Callable[[], None]
-                   ) -> Dict[str, Any]:
+def measure_engine(load: Callable, repeat: int, brief: bool) -> Dict[str, Any]:
     """Return what loading took [s] and what the parts and whole answers take.
 
     `load` makes the model, on the executor's thread; its context is filled once. `brief` leaves
-    out all but that and vision. `look` is called where more memory may be in use than before.
+    out all but that and vision.
     """
     found: Dict[str, Any] = {}
 
@@ -44,13 +43,10 @@ def measure_engine(load: Callable, repeat: int, brief: bool, look: Callable[[], 
         began = time.monotonic()
         model = load()
         found['load_s'] = round(time.monotonic() - began, 2)
-        look()
         _fill_context(model)
-        look()
         found['measured'] = _vision(model, repeat)
         if not brief:
             found['measured'].update(_window(model, repeat))
-        look()
         return model
 
     executor = MlcExecutor(loaded)
@@ -58,7 +54,6 @@ def measure_engine(load: Callable, repeat: int, brief: bool, look: Callable[[], 
     try:
         if not brief:
             found['measured'].update(_questions(executor, repeat))
-            look()
         return found
     finally:
         executor.shutdown()

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Sequence
 import torch
 
 from nanovlm_ros.bench import hf, llama_cpp
+from nanovlm_ros.bench.apart import Apart
 from nanovlm_ros.bench.contender import Contender, Ours
 from nanovlm_ros.bench.engine import measure_engine
 from nanovlm_ros.bench.language import ROWS, floor, measure_ours, measure_together
@@ -15,6 +16,7 @@ from nanovlm_ros.bench.machine import tvm_threads
 from nanovlm_ros.bench.numerics import measure_numerics
 from nanovlm_ros.bench.subject import Subject
 from nanovlm_ros.bench.used_memory import MIB, UsedMemory
+from nanovlm_ros.engine.loader import WAITING
 from nanovlm_ros.engine.memory import check_memory, needed
 from nanovlm_ros.types import ErrorCode, NanoVlmError
 
@@ -41,7 +43,7 @@ def measure(subject: Subject, *, repeat: int, brief: bool, peers: Sequence[str],
     result = {**_head(subject), 'measured': {}}
     if subject.load:
         note('engine')
-        result.update(measure_engine(subject.load, repeat, brief, used.look))
+        result.update(measure_engine(subject.load, repeat, brief))
         result['memory'] = {**told, **_used(used, fits_gb)}
         _free()
     note('language model')
@@ -50,7 +52,6 @@ def measure(subject: Subject, *, repeat: int, brief: bool, peers: Sequence[str],
     result.setdefault('load_s', round(time.monotonic() - began, 2))
     if 'memory' not in result:
         _fill_most(ours)
-        used.look()
         result['memory'] = {**told, **_used(used, fits_gb)}
     together = _beside(subject, ours, peers, repeat, brief, notes, note)
     result['measured'].update(together.pop(ours.name))
@@ -95,8 +96,8 @@ def _beside(subject: Subject, ours: Ours, peers: Sequence[str], repeat: int, bri
             made += hf.contenders(subject.checkpoint.llm, subject.shape.device, notes.append)
         if LLAMA_CPP in peers:
             note('llama.cpp')
-            made.append(llama_cpp.LlamaCpp(subject.checkpoint.llm, max(ROWS), tvm_threads(),
-                                           torch.device('cpu')))
+            made.append(Apart(llama_cpp.LlamaCpp, subject.checkpoint.llm, max(ROWS), tvm_threads(),
+                              torch.device('cpu'), without=[WAITING]))
         note('prefill and decode')
         return measure_together(ours, made, repeat, brief)
     finally:

@@ -5,42 +5,54 @@
 Of the host's, pages that are as in the file they come from (code of libraries, and weights that
 were mapped) give way to others: the system counts them as available, and so do we.
 """
+import threading
 from pathlib import Path
 from typing import Dict
 
 import torch
 
 MIB = 1 << 20
+PERIOD = 0.05  # s between two looks
 
 
 class UsedMemory:
-    """The most that was in use; every `look` may find more of the GPU's.
+    """Looks at what is in use, again and again, from when it is made until it is read.
 
     The GPU's is what it has less of, the driver's context and what torch keeps for later
-    included; it is right where nobody else uses the GPU meanwhile. The host's peak the system
-    keeps, loading and converting included.
+    included; it is right where nobody else uses the GPU meanwhile.
     """
 
     def __init__(self, device: str):
-        self._cuda, self._gpu = device == 'cuda', 0
-
-    def look(self) -> None:
-        """Note what is in use now."""
-        if self._cuda:
-            free, total = torch.cuda.mem_get_info()
-            self._gpu = max(self._gpu, total - free)
+        self._cuda, self._most, self._gpu = device == 'cuda', 0, 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     def read(self) -> Dict[str, float]:
         """Return peaks [MiB], and how much of the resident memory is pages of files.
 
-        `in_all` is what a robot lacks whose GPU shares its memory: the GPU's, and of the host's
-        what is resident, but for pages of files.
+        `in_all` is what a robot lacks whose GPU shares its memory, when it lacks most: the GPU's,
+        and of the host's what is resident, but for pages of files.
         """
-        self.look()
-        resident, files = _status()['VmHWM'], files_resident()
-        return {'resident_mib': _mib(resident), 'files_of_that_mib': _mib(files),
+        self._ended.set()
+        self._thread.join()
+        self._look()
+        files = files_resident()
+        return {'resident_mib': _mib(_status()['VmHWM']), 'files_of_that_mib': _mib(files),
                 **({'gpu_mib': _mib(self._gpu)} if self._cuda else {}),
-                'in_all_mib': _mib(resident - files + self._gpu)}
+                'in_all_mib': _mib(self._most - files)}
+
+    def _watch(self) -> None:
+        while not self._ended.wait(PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        gpu = 0
+        if self._cuda:
+            free, total = torch.cuda.mem_get_info()
+            gpu = total - free
+        self._gpu = max(self._gpu, gpu)
+        self._most = max(self._most, _status()['VmRSS'] + gpu)
 
 
 def _status() -> Dict[str, int]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEMO_MODEL = 'demo'
 SCALINGS = (AUTO, 'resize', 'pad', 'crop')
 VISION_WEIGHTS = (AUTO, INT8, 'float')
+WAITING = 'OMP_WAIT_POLICY'  # of OpenMP's threads, which it reads when it is loaded
 THREADS = OMP_THREADS, TVM_THREADS = 'OMP_NUM_THREADS', 'TVM_NUM_THREADS'  # of a process
 
 
@@ -198,7 +199,7 @@ def prepare_libraries() -> None:
     os.environ.setdefault('TVM_USE_RUNTIME_LIB', '1')
     # A robot's processor is shared: OpenMP threads that spin at a barrier while the
     # others wait for a core made the vision tower ten times slower.
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    os.environ.setdefault(WAITING, 'PASSIVE')
     # What cuBLAS works in, for each stream that uses it [KiB]: 32 MiB of an H200 otherwise, and no
     # faster.
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':1024:1')

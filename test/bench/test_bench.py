@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from tiny import LLAMA, STABLELM, Llama, Writer, fake_modules, write_shape
 
+from nanovlm_ros.bench import run as bench_run
 from nanovlm_ros.cli import main as cli
 
 PARTS = ['preprocess', 'vision', 'frame', 'window_8', 'yes_no', 'frames_per_second',
@@ -24,6 +25,8 @@ def done(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     for name, module in fake_modules().items():
         patch.setitem(sys.modules, name, module)
+    # The stand-ins for llama.cpp are in this process alone.
+    patch.setattr(bench_run, 'Apart', lambda make, *arguments, without: make(*arguments))
     out = []
     patch.setattr('builtins.print', lambda *text, file=None, flush=False: out.append(
         ' '.join(text)) if file is None else None)
