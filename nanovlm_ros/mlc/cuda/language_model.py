@@ -1,8 +1,9 @@
 # Copyright 2026 nanovlm_ros contributors
 # SPDX-License-Identifier: Apache-2.0
 """A decoder on an NVIDIA GPU: torch's memory and stream, TVM's kernels, steps in CUDA graphs."""
+from math import prod
 from pathlib import Path
-from typing import Mapping
+from typing import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from nanovlm_ros.mlc.cuda.fill_graph import FillGraph, Make
 from nanovlm_ros.mlc.cuda.graphs import Graphs, give_back
 from nanovlm_ros.mlc.cuda.scratch import padded_length, padded_rows, scratch_bytes
 from nanovlm_ros.mlc.language_model import LanguageModel, rope_tables
+from nanovlm_ros.mlc.repack import library_parameters
 from nanovlm_ros.mlc.shape import DecoderShape
 
 MARGIN = 256 << 20  # bytes that stay free beside what a batch takes
+ALIGNED = 256        # bytes at whose multiples a parameter begins
 
 
 class CudaLanguageModel(LanguageModel):
@@ -40,14 +43,29 @@ class CudaLanguageModel(LanguageModel):
         machine = VirtualMachine(runtime.load_library(library), tvm.cuda(device.index))
         self._embed, self._run, self._decode, self._decode_one = (
             machine[name] for name in ('embed', 'run', 'decode', 'decode_one'))
-        self._weights = tvm_ffi.convert(
-            [self._adopt(self._move(weights[name])) for name in shape.parameter_names()])
+        self._weights = tvm_ffi.convert([*map(self._adopt, self._place_weights(weights))])
         rope = [self._adopt(self._move(table))
                 for table in rope_tables(shape.rotated, rope_theta, positions)]
         pool = torch.zeros((shape.layers, 2, slots + 1, shape.kv_heads, shape.head_dim),
                            dtype=torch.float16, device=device)
         self._cache_arguments = (*rope, self._adopt(pool))
         self._graphs = Graphs()
+
+    def _place_weights(self, weights: Mapping[str, np.ndarray]) -> Iterator[torch.Tensor]:
+        """Copy the parameters to the GPU, in the order of the library, into one block.
+
+        torch would round each up to whole MiB: 70 MiB of a model of 3 billion parameters.
+        """
+        layout = library_parameters(self._shape)
+        sizes = [-(-prod(size) * np.dtype(dtype).itemsize // ALIGNED) * ALIGNED
+                 for size, dtype in layout.values()]
+        block, start = torch.empty(sum(sizes), dtype=torch.uint8, device=self.device), 0
+        for (name, (size, dtype)), room in zip(layout.items(), sizes):
+            count = prod(size) * np.dtype(dtype).itemsize
+            place = block[start:start + count].view(getattr(torch, dtype)).view(size)
+            place.copy_(_readable(weights[name]))
+            yield place
+            start += room
 
     def _embed_tokens(self, ids: np.ndarray) -> torch.Tensor:
         found = self._embed(self._adopt(self._move(ids)), self._weights)
@@ -111,7 +129,11 @@ class CudaLanguageModel(LanguageModel):
 
     def _move(self, array: np.ndarray) -> torch.Tensor:
         """Copy an array to the GPU."""
-        return torch.from_numpy(np.require(array, requirements='CW')).to(self.device)
+        return _readable(array).to(self.device)
+
+
+def _readable(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.require(array, requirements='CW'))
 
 
 def _filled(array: np.ndarray, size: int, value: int) -> np.ndarray:
