@@ -10,6 +10,8 @@ import torch
 
 from nanovlm_ros.engine.device import CPU, CUDA
 from nanovlm_ros.engine.image_cache import kept_frames
+from nanovlm_ros.engine.model import PREFILL_CHUNK
+from nanovlm_ros.mlc.cuda.scratch import scratch_bytes
 from nanovlm_ros.mlc.mlc_layout import decoder_groups
 from nanovlm_ros.mlc.shape import DecoderShape
 from nanovlm_ros.models.anyres import AnyRes
@@ -22,9 +24,9 @@ from nanovlm_ros.types import ErrorCode, NanoVlmError
 LOG = logging.getLogger(__name__)
 HALF = 2         # bytes of a number of a matrix that was unpacked for a GPU's prefill
 # On the CPU: Python, torch, TVM, activations; measured with models of 12 million and 3 billion
-# parameters. On a GPU: what CUDA, its libraries and graphs take, and activations; measured with
-# models of 3 to 13 billion on an H200, whose driver alone takes 621 MiB.
-REST = {CPU: 600 << 20, CUDA: 1280 << 20}
+# parameters. On a GPU: what the driver, CUDA's libraries and graphs take; measured with models of 3
+# to 13 billion on an H200, whose driver alone takes 423 MiB.
+REST = {CPU: 600 << 20, CUDA: 800 << 20}
 NAMES = {CPU: 'memory', CUDA: 'GPU memory'}
 
 MEMINFO = Path('/proc/meminfo')
@@ -47,19 +49,19 @@ class Needed(NamedTuple):
     slots: int        # rows of the KV cache
     vision: int       # tower and projector
     images: int       # rows of the newest images
-    unpacked: int = 0  # the largest matrix, in float16, while a prompt is filled on a GPU
+    filling: int = 0  # on a GPU: the largest matrix in float16, and activations of a chunk
     device: str = CPU
 
     @property
     def total(self) -> int:
-        return (self.weights + self.row * self.slots + self.vision + self.images + self.unpacked
+        return (self.weights + self.row * self.slots + self.vision + self.images + self.filling
                 + REST[self.device])
 
     def __str__(self) -> str:
-        unpacked = f'{size(self.unpacked)} for a matrix that is unpacked, ' * (self.unpacked > 0)
+        filling = f'{size(self.filling)} for filling prompts, ' * (self.filling > 0)
         return (f'{size(self.weights)} of weights, {size(self.row * self.slots)} of KV cache '
                 f'({self.slots} tokens, {size(1000 * self.row)} per 1,000), '
-                f'{size(self.vision)} for vision, {size(self.images)} for images, {unpacked}'
+                f'{size(self.vision)} for vision, {size(self.images)} for images, {filling}'
                 f'{size(REST[self.device])} for the rest')
 
 
@@ -72,13 +74,16 @@ def needed(checkpoint: Checkpoint, shape: DecoderShape, slots: int,
     # A tied head is the embedding table a second time, laid out as the head.
     groups = decoder_groups(shape, checkpoint.tied)
     weights = sum(p.nbytes for group in groups for p in group.parameters.values())
-    unpacks = shape.device == CUDA and shape.quantization.quantized
-    unpacked = HALF * max(sum(group.rows) * group.columns for group in groups
-                          if group.name.startswith('layers.')) if unpacks else 0
+    filling = 0
+    if shape.device == CUDA:
+        filling = scratch_bytes(shape, PREFILL_CHUNK[CUDA], 1, min(slots, checkpoint.positions))
+        if shape.quantization.quantized:
+            filling += HALF * max(sum(group.rows) * group.columns for group in groups
+                                  if group.name.startswith('layers.'))
     number = np.dtype(shape.cache_dtype).itemsize
     vision, images = _seeing(checkpoint, shape.hidden, place) if checkpoint.vision else (0, 0)
     return Needed(weights, 2 * shape.layers * shape.kv_heads * shape.head_dim * number, slots,
-                  vision, images, unpacked, shape.device)
+                  vision, images, filling, shape.device)
 
 
 def _seeing(checkpoint: Checkpoint, hidden: int, place: Placement) -> Tuple[int, int]:

@@ -168,13 +168,14 @@ def fake_gpu(monkeypatch, free, integrated=False):
 @pytest.mark.parametrize('name, numbers', [
     ('llava-v1.5-7b', 2 * 11008 * 4096), ('Llama-3-VILA1.5-8B', 2 * 14336 * 4096),
     ('Obsidian-3B-V0.5', 2 * 6912 * 2560)])
-def test_on_a_gpu_vision_counts_half_and_a_prompt_unpacks_the_largest_matrix(name, numbers):
+def test_on_a_gpu_vision_counts_half_and_a_prompt_needs_the_largest_matrix(name, numbers):
     checkpoint = full_size(name)
     cpu = needed(checkpoint, checkpoint.shape(QUANTIZATIONS['q4f16_1']), 4096, Placement())
     gpu = on_gpu(checkpoint)
-    assert 2 * gpu.vision == cpu.vision and gpu.unpacked == 2 * numbers and not cpu.unpacked
+    assert 2 * gpu.vision == cpu.vision and not cpu.filling
     assert (gpu.weights, gpu.row, gpu.slots, 2 * gpu.images) == cpu[:3] + (cpu.images,)
-    assert not on_gpu(checkpoint, 'q0f16').unpacked, 'it is float16 already'
+    written_out = gpu.filling - on_gpu(checkpoint, 'q0f16').filling  # which is float16 already
+    assert written_out == 2 * numbers and 64 << 20 < gpu.filling - written_out < 512 << 20
 
 
 def test_a_small_model_too_has_a_cache_of_float16_on_a_gpu():
@@ -192,7 +193,7 @@ def test_a_model_for_the_gpu_is_measured_against_the_gpu_alone(monkeypatch, capl
     with caplog.at_level(logging.INFO):
         check_memory('llava', wanted)
     assert f'llava needs {memory.size(wanted.total)} of GPU memory: 3.53 GiB' in caplog.text
-    assert '172.0 MiB for a matrix that is unpacked' in caplog.text
+    assert f'{memory.size(wanted.filling)} for filling prompts' in caplog.text
     fake_gpu(monkeypatch, 4 * GIB)
     with pytest.raises(NanoVlmError) as caught:
         check_memory('llava', wanted)
