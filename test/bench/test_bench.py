@@ -91,9 +91,8 @@ def test_the_machine_the_versions_the_command_and_the_date_are_told(done):
 
 def test_memory_is_told_beforehand_measured_and_judged_only_where_asked(done):
     memory = done.result['models'][0]['memory']
-    assert 100 < memory['in_all_mib'] < memory['resident_mib']
-    assert memory['in_all_mib'] == pytest.approx(
-        memory['resident_mib'] - memory['files_of_that_mib'], abs=0.2)
+    # The most at a look: less than the system's own peak by the pages of files, at least.
+    assert 100 < memory['in_all_mib'] <= memory['resident_mib'] - memory['files_of_that_mib'] + 1
     assert memory['told_mib'] == pytest.approx(601, abs=5) and memory['fits'] is True
     assert 'of 4 GB: fits' in done.text
 

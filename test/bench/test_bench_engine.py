@@ -35,7 +35,7 @@ def test_parts_of_answers_are_of_the_same_runs_as_the_whole_with_slow_models_too
         repeat, monkeypatch):
     monkeypatch.setattr(engine, 'MlcExecutor', SlowExecutor)
     measured = engine.measure_engine(
-        lambda: FakeModel(max_images=2), repeat, False, lambda: None)['measured']
+        lambda: FakeModel(max_images=2), repeat, False)['measured']
     for name in ('fresh', 'cached'):
         whole, part = measured[f'{name}_answer'], measured[f'{name}_first_token']
         assert whole['runs'] == part['runs'] == repeat

@@ -147,7 +147,7 @@ def test_a_prompt_that_does_not_fit_beside_the_running_ones_is_refused_and_harms
         before = free(model)
         message = refused(ErrorCode.OUT_OF_MEMORY, prefill, model,
                           model.tokenize([Turn('x', (picture(8), picture(9)))]))
-        assert 'rows free' in message and 'max_sequences' in message
+        assert 'rows free' in message and 'kv_cache_tokens to more than 800' in message
         assert free(model) == before
         decode(model, running, [5, 6])  # the others go on
         for sequence in running:
