@@ -165,7 +165,7 @@ class Scheduler:
     def _open(self, request: Request) -> bool:
         """Give a prompt its sequence, unless an image is missing or it waits for rows."""
         asked = request.prompt, request.query.generation
-        if self._model.unseen(*asked) or self._waits_for_rows(request):
+        if self._model.unseen(*asked) or self._must_wait(request):
             return False
         try:
             with self._meter.step(request.seconds, 'prefill'):
@@ -265,14 +265,17 @@ class Scheduler:
         return waiting
 
     def _waits_for_rows(self, request: Request) -> bool:
+        asked = request.prompt, request.query.generation
+        return (request.sequence is None and not self._model.unseen(*asked)
+                and self._must_wait(request))
+
+    def _must_wait(self, request: Request) -> bool:
         """Tell that a prompt will share rows that are not there yet, or that others have its rows.
         """
-        asked = request.prompt, request.query.generation
-        if request.sequence is not None or self._model.unseen(*asked):
-            return False
         holders = [other for other in self.running if other.sequence is not None]
         rows = sum(other.most_rows for other in (*holders, request))
-        return not self._model.can_open(*asked) or bool(holders) and rows > self._model.cache_rows
+        return bool(holders) and rows > self._model.cache_rows or not self._model.can_open(
+            request.prompt, request.query.generation)
 
     def _take_token(self, request: Request, token: int) -> None:
         try:

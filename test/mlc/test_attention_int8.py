@@ -25,7 +25,7 @@ HEADS = 2
 @pytest.fixture(scope='module', params=dots.BEST_FIRST, ids=lambda dot: dot.instructions.name)
 def kernels(request, tmp_path_factory):
     """The library of an instruction set."""
-    if not runs_here(request.param):
+    if not runs_here(request.param.instructions):
         pytest.skip(f'this CPU does not know {request.param.instructions.name}')
     path = tmp_path_factory.mktemp('library') / f'{platform.machine()}.so'
     with pytest.MonkeyPatch.context() as patch:

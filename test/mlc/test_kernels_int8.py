@@ -10,7 +10,7 @@ if not hasattr(tvm, 'compile'):
     pytest.skip('TVM was loaded without its compiler', allow_module_level=True)
 
 from compiled import build, compile_kernel, normal  # noqa: E402
-from tvm.target import codegen  # noqa: E402
+from instructions import CHOSEN, runs_here  # noqa: E402
 
 from nanovlm_ros.mlc import compile as compiling  # noqa: E402
 from nanovlm_ros.mlc.compile import host_target  # noqa: E402
@@ -72,14 +72,6 @@ def test_a_model_of_cpu_does_not_stand_for_features_that_this_one_lacks(monkeypa
     assert not dots.best(host_target()).name.startswith('avx')
 
 
-def runs_here(dot):
-    """Whether this machine has the instructions; 512-bit VNNI comes with the 256-bit form."""
-    target = host_target()
-    return codegen.llvm_cpu_has_features(list(dot.features), target) or (
-        dot is dots.VNNI_256
-        and codegen.llvm_cpu_has_features(['avx512vnni', 'avx512vl'], target))
-
-
 @pytest.mark.parametrize('name, accumulate', [('q4f16_1', True), ('q4f32_1', False)])
 @pytest.mark.parametrize('dot', dots.BEST_FIRST, ids=lambda dot: dot.name)
 def test_every_instruction_set_gives_the_product_of_the_int8_and_the_4_bit_values(
@@ -100,14 +92,8 @@ def test_every_instruction_set_gives_the_product_of_the_int8_and_the_4_bit_value
         np.testing.assert_allclose(run(quantize(x), *packed, before), expected, atol=5e-5)
 
 
-@pytest.mark.parametrize('dot, target, instruction', [
-    (dots.VNNI_512, {'mcpu': 'znver4'}, 'vpdpbusd'),
-    (dots.VNNI_256, {'mcpu': 'alderlake'}, '{vex} vpdpbusd'),
-    (dots.AVX2, {'mcpu': 'haswell'}, 'vpmaddubsw'),
-    (dots.NEON, {'mtriple': 'aarch64-linux-gnu', 'mattr': ['+dotprod']}, 'sdot'),
-    (dots.PORTABLE, {'mtriple': 'aarch64-linux-gnu'}, 'mla'),
-    (dots.PORTABLE, {'mcpu': 'x86-64'}, 'pmullw'),
-], ids=lambda value: getattr(value, 'name', None))
+@pytest.mark.parametrize('dot, target, instruction', CHOSEN,
+                         ids=lambda value: getattr(value, 'name', None))
 def test_the_fastest_instructions_of_a_cpu_are_chosen_and_are_what_is_compiled(
         dot, target, instruction):
     target = tvm.target.Target({'kind': 'llvm', **target})
